@@ -1,0 +1,104 @@
+# Each target sets up $(VENV) and installs what it needs; a second run finds the stamps and starts at once.
+#
+#   make setup       the virtual environment: both halves of sparrot, the tools for tests and checks
+#   make demo        trains a small recogniser, exports it, transcribes unseen recordings at every level
+#   make test        the quick tests                       make test-slow   the others
+#   make bench       benchmarks/*.py into results/         make results     the recipes and the tables made of them
+#   make lint        ruff, mypy, generated pages           make docs        the site, into site/
+#   make clean       removes what was built and remembered; runs, results and the environment stay
+#
+# Variables:  PYTHON   the interpreter that makes the environment (3.11 or newer)
+#             VENV     where the environment is               DATA   folder of the corpora that `results` needs
+#             ARGS     passed on to pytest by the test targets
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test test-slow bench results lint docs clean
+
+PYTHON ?= python3
+VENV ?= .venv
+DATA ?= data
+ARGS ?=
+
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/stamps
+
+# libgomp's threads spin while they wait, which ruins every timing as soon as cores are shared.
+export OMP_WAIT_POLICY ?= passive
+# pip reads these for the packages it installs and for those that it builds with.
+PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet
+
+NATIVE := $(wildcard CMakeLists.txt) $(shell find csrc -type f 2>/dev/null)
+
+help:
+	@sed -n '3,12s/^# \{0,1\}//p' Makefile
+
+setup: $(STAMPS)/setup
+
+$(STAMPS)/python:
+	@if [ ! -x $(BIN)/python ]; then \
+	  command -v "$(PYTHON)" >/dev/null || { \
+	    echo "Setting up $(VENV): there is no \`$(PYTHON)\` on PATH. Install Python 3.11 or newer, or name one: make PYTHON=python3.12 …" >&2; exit 2; }; \
+	  "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "Setting up $(VENV): \`$(PYTHON)\` is $$("$(PYTHON)" -V 2>&1), and sparrot needs 3.11 or newer. Name one: make PYTHON=python3.12 …" >&2; exit 2; }; \
+	  "$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { \
+	    echo "Setting up $(VENV): \`$(PYTHON)\` comes without the venv module. Install it (Debian: apt install python3-venv), then run make again." >&2; exit 2; }; \
+	  echo "Making the virtual environment $(VENV)"; \
+	  "$(PYTHON)" -m venv "$(VENV)"; \
+	fi
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/setup: $(STAMPS)/python pyproject.toml constraints.txt $(NATIVE)
+	@echo "Installing sparrot and its tools into $(VENV) (about two minutes the first time)"
+	@$(PIP) -e '.[train,dev]'
+	@touch $@
+
+$(STAMPS)/docs: $(STAMPS)/setup
+	@$(PIP) -e '.[docs]'
+	@touch $@
+
+demo: $(STAMPS)/setup
+	@rm -rf runs/demo
+	@$(BIN)/sparrot demo --out runs/demo
+
+test: $(STAMPS)/setup
+	@$(BIN)/python -m pytest -m 'not slow' $(ARGS)
+
+test-slow: $(STAMPS)/setup
+	@$(BIN)/python -m pytest -m slow $(ARGS)
+
+# Each script checks its result against a reference, then prints one JSON object: rows, goals, machine.
+bench: $(STAMPS)/setup
+	@scripts=$$(find benchmarks -maxdepth 1 -name '*.py' 2>/dev/null | sort); \
+	if [ -z "$$scripts" ]; then echo "make bench: there is no script in benchmarks/" >&2; exit 2; fi; \
+	for script in $$scripts; do \
+	  folder=results/$$(basename $$script .py); mkdir -p $$folder; \
+	  echo "$$script"; \
+	  $(BIN)/python $$script --json > $$folder/result.json.tmp; \
+	  mv $$folder/result.json.tmp $$folder/result.json; \
+	done
+	@$(BIN)/python docs/tables.py
+
+# Each results/<name>/measure.py runs its recipes (or goes on with runs that were stopped) and writes result.json.
+results: $(STAMPS)/setup
+	@scripts=$$(find results -mindepth 2 -maxdepth 2 -name measure.py 2>/dev/null | sort); \
+	if [ -z "$$scripts" ]; then echo "make results: there is no results/<name>/measure.py" >&2; exit 2; fi; \
+	for script in $$scripts; do echo "$$script"; $(BIN)/python $$script --data $(DATA); done
+	@$(BIN)/python docs/tables.py
+
+lint: $(STAMPS)/setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy src
+	$(BIN)/python docs/tables.py --check
+	$(BIN)/python docs/reference.py --check
+
+docs: $(STAMPS)/docs
+	@$(BIN)/mkdocs build --strict --quiet && echo "The site is in site/"
+
+# The environment itself stays; its stamps go, so that the next target installs again.
+clean:
+	rm -rf $(STAMPS) build site dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

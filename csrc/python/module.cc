@@ -1,0 +1,3 @@
+#include "python/bindings.h"
+
+NB_MODULE(_core, module) { sparrot::BindStrips(module); }
