@@ -1,0 +1,5 @@
+"""`python -m sparrot` is the command `sparrot`."""
+
+from sparrot.cli import main
+
+main()

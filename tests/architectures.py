@@ -1,0 +1,49 @@
+"""Small networks of every kind, and parameters for them."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from sparrot.architecture import Architecture, Convolution, Layer, LayerNorm, Linear, Recurrent, Window
+
+ACTIVATIONS = st.sampled_from(["identity", "relu", "clipped_relu", "tanh"])
+WIDTHS = st.integers(1, 5)
+
+
+def parameters(architecture: Architecture, seed: int, scale: float = 0.25) -> dict[str, np.ndarray]:
+    """Uniform weights, float32."""
+    rng = np.random.default_rng(seed)
+    shapes = {matrix.name: (matrix.rows, matrix.columns) for matrix in architecture.matrices()}
+    shapes |= {vector.name: (vector.size,) for vector in architecture.vectors()}
+    return {name: rng.uniform(-scale, scale, shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def features(architecture: Architecture, n_frames: int, seed: int = 0) -> np.ndarray:
+    """Normal frames, float32."""
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((n_frames, architecture.input_width)).astype(np.float32)
+
+
+@st.composite
+def layers(draw, name: str, *, streaming: bool) -> Layer:
+    kind = draw(st.sampled_from(["window", "convolution", "plane", "lstm", "gru", "rnn", "norm", "linear"]))
+    if kind == "window":
+        return Window(name, *draw(st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(1, 4))))
+    if kind in ("convolution", "plane"):
+        over_bins = (draw(st.sampled_from([1, 3])), draw(st.integers(1, 2))) if kind == "plane" else (None, 1)
+        channels, kernel, stride = draw(st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 3)))
+        return Convolution(name, channels, kernel, stride, *over_bins, draw(ACTIVATIONS))
+    if kind == "norm":
+        return LayerNorm(name)
+    if kind == "linear":
+        return Linear(name, draw(WIDTHS), draw(ACTIVATIONS))
+    cells = draw(st.integers(2, 5))
+    projection = draw(st.none() | st.integers(1, cells - 1)) if kind == "lstm" else None
+    return Recurrent(name, kind, cells, projection, False if streaming else draw(st.booleans()))
+
+
+@st.composite
+def architectures(draw, *, streaming: bool) -> Architecture:
+    """Up to four layers in any order, then the one that gives the logits."""
+    n_layers = draw(st.integers(0, 4))
+    body = [draw(layers(f"layer{index}", streaming=streaming)) for index in range(n_layers)]
+    return Architecture(draw(WIDTHS), (*body, Linear("output", draw(st.integers(2, 4)))))
