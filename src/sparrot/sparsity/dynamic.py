@@ -1,0 +1,391 @@
+"""Dynamic sparsity: one set of weights trained at several sparsity levels at once (DSNN)."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from sparrot.sparsity.blocks import BlockShape
+from sparrot.sparsity.criteria import Criterion, Evidence, WeightGradient
+from sparrot.sparsity.levels import Levels
+from sparrot.sparsity.masking import Observe, guarded, masked_weights
+from sparrot.sparsity.masks import BlockMask
+from sparrot.sparsity.ranking import Scope, joint_ranks, n_kept
+from sparrot.sparsity.schedules import CubicSchedule
+from sparrot.sparsity.targets import Target, prunable_matrices
+
+
+@dataclass(frozen=True)
+class DynamicOptions:
+    """How blocks are scored and masks renewed; the papers leave all but the criterion open.
+
+    criterion:  scores a block (the published one: ‖W · G‖₁ with the full model's gradient).
+    scope:      blocks compete within their matrix, their layer type, or the whole model.
+    nested:     one ranking serves all levels, so a sparser level's blocks are a subset of a denser
+                one's. False: each level ranks by its own pass (W without the mask, times the gradient
+                at the masked weights), and levels may cross.
+    mask_every: optimiser steps between mask updates, once the schedule has begun; one more comes where it
+                ends, so that a level reaches its target there, and one at `freeze_at`.
+    freeze_at:  optimiser step after which masks and scores no longer change; None = never.
+    smoothing:  weight of the past in the moving average of scores (or of weight changes), a step;
+                a criterion of the weights alone scores them as they are.
+    exclude:    shell patterns of parameter names that no level prunes.
+    """
+
+    criterion: Criterion = field(default_factory=WeightGradient)
+    scope: Scope = "matrix"
+    nested: bool = True
+    mask_every: int = 100
+    freeze_at: int | None = None
+    smoothing: float = 0.9
+    exclude: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.scope not in ("matrix", "type", "global"):
+            raise ValueError(f"blocks are ranked by matrix, type or global; got `{self.scope}`")
+        if self.mask_every < 1 or not 0.0 <= self.smoothing < 1.0:
+            raise ValueError(
+                f"masks are renewed every 1 step or more, with smoothing at least 0 and below 1; got "
+                f"{self.mask_every} and {self.smoothing}"
+            )
+        if self.freeze_at is not None and self.freeze_at < 1:
+            raise ValueError(f"masks freeze after step 1 or later, or None = never; got {self.freeze_at}")
+
+
+@dataclass(frozen=True)
+class MaskUpdate:
+    """What one renewal of a level's masks did, over all matrices.
+
+    dropped:  blocks that were kept before and are not now.
+    returned: blocks that had been dropped and are kept again.
+    sparsity: fraction of the prunable weights that the level now drops.
+    """
+
+    step: int
+    level: str
+    dropped: int
+    returned: int
+    sparsity: float
+
+
+class DynamicSparsity:
+    """Trains one set of weights at every level of `levels`.
+
+        for batch in data:
+            optimizer.zero_grad()
+            for level in sparsity.passes():      # the full model first, then each sparse level
+                with sparsity.at(level):
+                    loss(model(batch)).backward()    # gradients accumulate over the passes
+            optimizer.step()                     # one update
+            sparsity.step()                      # scores, and now and then new masks
+
+    A dropped block keeps its values and optimiser state, still learns in the full model's pass, and
+    returns when its score rises. A mask keeps ⌊n·(1 − s) + ½⌋ of n blocks (of a matrix, or of a
+    wider `scope`), s = schedule(step) · target of the level for the layer type. Scores are summed
+    over the processes of a default torch.distributed group before ranking, so that all of them
+    rank alike.
+
+    Raises ValueError when a level names a layer type the model lacks, levels cross, or masks would
+    freeze before the schedule ends. Make it once the model is on its device.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        levels: Levels,
+        *,
+        block: BlockShape,
+        schedule: CubicSchedule,
+        options: DynamicOptions | None = None,
+    ) -> None:
+        self.model, self.levels, self.schedule = model, levels, schedule
+        self.options = options or DynamicOptions()
+        if self.options.nested:
+            levels.require_nested()
+        if self.options.freeze_at is not None and self.options.freeze_at < schedule.end:
+            raise ValueError(
+                f"masks that freeze at step {self.options.freeze_at} never reach the levels, since the "
+                f"schedule ends at {schedule.end}; freeze them there or later"
+            )
+        self.targets = _targets_of(model, levels, self.options.exclude)
+        self.grids = {target.name: target.grid(block) for target in self.targets}
+        self.step_count = 0
+        self._masks = {level: self._full_masks() for level in levels.sparse}
+        self._dropped: dict[str, dict[str, Tensor]] = {level: {} for level in levels.sparse}
+        self._scores: dict[str, dict[str, Tensor]] = {level: {} for level in self._scored_levels()}
+        self._pending: dict[str, dict[str, Tensor]] = {level: {} for level in self._scored_levels()}
+        self._changes: dict[str, Tensor] = {}
+        self._before: dict[str, Tensor] = {}
+        self._active: str | None = None
+        if self.options.criterion.needs == "change":
+            self._before = {target.name: target.parameter.detach().clone() for target in self.targets}
+            self._changes = {name: torch.zeros_like(weight) for name, weight in self._before.items()}
+
+    def passes(self) -> tuple[str, ...]:
+        """The levels of one update, full model first: C + 1 forward and backward passes."""
+        return tuple(self.levels)
+
+    @contextmanager
+    def at(self, level: str) -> Iterator[None]:
+        """Within the block, the model is the one of `level`; afterwards every bit is as before.
+
+        Raises ValueError for an unknown level. Inside, `optimizer.step()`, `state_dict()` and another
+        `at()` raise RuntimeError, as does a backward that comes after the block. So does `at` itself
+        when the model no longer has the parameters that were masked.
+        """
+        self.levels.require(level)
+        if self._active is not None:
+            raise RuntimeError(
+                f"`at({level!r})` inside `at({self._active!r})`: leave one level before the next"
+            )
+        self._require_same_parameters()
+        with ExitStack() as stack:
+            self._active = level
+            stack.callback(setattr, self, "_active", None)
+            stack.enter_context(guarded(self.model, self.targets, level))
+            stack.enter_context(
+                masked_weights(self.targets, self._dropped.get(level, {}), self._observer(level))
+            )
+            yield
+
+    def step(self) -> list[MaskUpdate]:
+        """Ends an update: takes up its scores and renews the masks when that is due.
+
+        Returns one `MaskUpdate` a level, or none if masks were not due.
+        """
+        if self._active is not None:
+            raise RuntimeError(f"step() inside `at({self._active!r})`: step after all passes")
+        self.step_count += 1
+        self._take_up_scores()
+        if not self._masks_are_due():
+            return []
+        ranked = {scored: self._ranked(scored) for scored in self._scored_levels()}
+        by = {level: self.levels.full if self.options.nested else level for level in self.levels.sparse}
+        return [self._renew(level, ranked[scored]) for level, scored in by.items()]
+
+    def masks(self, level: str) -> dict[str, BlockMask]:
+        """The mask of every prunable matrix at `level`, by parameter name."""
+        self.levels.require(level)
+        return dict(self._masks.get(level) or self._full_masks())
+
+    def sparsity(self, level: str) -> dict[str, float]:
+        """Layer type → fraction of its prunable weights that `level` now drops."""
+        masks = self.masks(level)
+        return {kind: _sparsity(masks[target.name] for target in self._of_type(kind)) for kind in self.types}
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """Layer types of the matrices that some level prunes."""
+        return tuple(dict.fromkeys(target.type for target in self.targets))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Masks, scores and step count: training resumes bit for bit with them, the model and the optimiser.
+
+        Scores are those of this process: of several, each saves and loads its own.
+        """
+        if self._active is not None:
+            raise RuntimeError(f"state_dict() inside `at({self._active!r})`: save after the block")
+        return {
+            "step_count": self.step_count,
+            "keep": {
+                level: {name: mask.keep for name, mask in masks.items()}
+                for level, masks in self._masks.items()
+            },
+            "scores": {level: dict(scores) for level, scores in self._scores.items()},
+            "changes": _copies(self._changes),
+            "before": _copies(self._before),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes up what `state_dict` gave; ValueError if it is of other levels, matrices or options."""
+        if self._active is not None:
+            raise RuntimeError(f"load_state_dict() inside `at({self._active!r})`: load after the block")
+        _require_same("levels", state["keep"], self._masks)
+        _require_same("scored levels", state["scores"], self._scores)
+        _require_same("weight changes", state["changes"], self._changes)
+        for level, keep in state["keep"].items():
+            _require_same(f"matrices at `{level}`", keep, self.grids)
+        masks = {level: self._masks_of(keep) for level, keep in state["keep"].items()}
+        for level, by_name in masks.items():
+            self._set_masks(level, by_name)
+        self.step_count = state["step_count"]
+        self._scores = {level: self._taken_up(scores) for level, scores in state["scores"].items()}
+        self._pending = {level: {} for level in self._scored_levels()}
+        self._changes, self._before = self._taken_up(state["changes"]), self._taken_up(state["before"])
+
+    def _masks_of(self, keep: Mapping[str, Tensor]) -> dict[str, BlockMask]:
+        return {name: BlockMask(keep[name].cpu(), grid) for name, grid in self.grids.items()}
+
+    def _taken_up(self, saved: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        device = {target.name: target.parameter.device for target in self.targets}
+        return {name: tensor.to(device[name], copy=True) for name, tensor in saved.items()}
+
+    def _require_same_parameters(self) -> None:
+        current = dict(self.model.named_parameters(remove_duplicate=False))
+        for target in self.targets:
+            if current.get(target.name) is not target.parameter:
+                raise RuntimeError(
+                    f"`{target.name}` is not the parameter that its masks were made for, and would stay "
+                    "dense; make the sparsity after the last change of the model's parameters, and load "
+                    "weights without `assign=True`"
+                )
+
+    def _scored_levels(self) -> tuple[str, ...]:
+        return (self.levels.full,) if self.options.nested else self.levels.sparse
+
+    def _of_type(self, kind: str) -> list[Target]:
+        return [target for target in self.targets if target.type == kind]
+
+    def _full_masks(self) -> dict[str, BlockMask]:
+        return {name: BlockMask.full(grid) for name, grid in self.grids.items()}
+
+    def _observer(self, level: str) -> Observe | None:
+        is_scored = self.options.criterion.needs == "gradient" and level in self._pending
+        if not is_scored or self._is_frozen(self.step_count + 1):
+            return None
+        pending = self._pending[level]
+
+        def observe(target: Target, weight: Tensor, gradient: Tensor) -> None:
+            score = self.options.criterion.score(Evidence(weight, gradient), self.grids[target.name])
+            pending[target.name] = pending[target.name] + score if target.name in pending else score
+
+        return observe
+
+    def _take_up_scores(self) -> None:
+        keep = self.options.smoothing
+        if self._is_frozen(self.step_count):
+            return
+        for level, pending in self._pending.items():
+            for name, score in pending.items():
+                past = self._scores[level].get(name)
+                self._scores[level][name] = score if past is None else past.lerp(score, 1.0 - keep)
+            pending.clear()
+        for target in self.targets if self._before else ():
+            now = target.parameter.detach()
+            self._changes[target.name].lerp_((now - self._before[target.name]).abs(), 1.0 - keep)
+            self._before[target.name].copy_(now)
+
+    def _masks_are_due(self) -> bool:
+        if self._is_frozen(self.step_count) or self.schedule(self.step_count) == 0.0:
+            return False
+        ends = (self.schedule.end, self.options.freeze_at)
+        return self.step_count % self.options.mask_every == 0 or self.step_count in ends
+
+    def _is_frozen(self, step: int) -> bool:
+        return self.options.freeze_at is not None and step > self.options.freeze_at
+
+    def _renew(self, level: str, ranked: Mapping[str, Tensor]) -> MaskUpdate:
+        share = self.schedule(self.step_count)
+        masks = dict(self._masks[level])
+        for group in self._groups():
+            wanted = self._n_kept(group, level, share)
+            for target in group:
+                keep = (ranked[target.name] < wanted).cpu()
+                masks[target.name] = BlockMask(keep, self.grids[target.name])
+        before = self._masks[level]
+        self._set_masks(level, masks)
+        return MaskUpdate(
+            self.step_count,
+            level,
+            dropped=sum(int((before[name].keep & ~mask.keep).sum()) for name, mask in masks.items()),
+            returned=sum(int((~before[name].keep & mask.keep).sum()) for name, mask in masks.items()),
+            sparsity=_sparsity(masks.values()),
+        )
+
+    def _n_kept(self, group: list[Target], level: str, share: float) -> int:
+        """Blocks that a group keeps: what its layer types would keep, each at its own sparsity."""
+        blocks: dict[str, int] = {}
+        for target in group:
+            blocks[target.type] = blocks.get(target.type, 0) + self.grids[target.name].n_blocks
+        targets = self.levels[level]
+        return sum(n_kept(n, share * targets.get(kind, 0.0)) for kind, n in blocks.items())
+
+    def _groups(self) -> list[list[Target]]:
+        """Matrices whose blocks compete with each other."""
+        if self.options.scope == "matrix":
+            return [[target] for target in self.targets]
+        if self.options.scope == "type":
+            return [self._of_type(kind) for kind in self.types]
+        return [self.targets]
+
+    def _ranked(self, scored_level: str) -> dict[str, Tensor]:
+        scores = self._current_scores(scored_level)
+        return joint_ranks(scores, [[target.name for target in group] for group in self._groups()])
+
+    def _current_scores(self, scored_level: str) -> dict[str, Tensor]:
+        scores: dict[str, Tensor] = {}
+        for target in self.targets:
+            if self.options.criterion.needs == "gradient":
+                score = self._scores[scored_level].get(target.name)
+            else:
+                evidence = Evidence(target.parameter.detach(), change=self._changes.get(target.name))
+                score = self.options.criterion.score(evidence, self.grids[target.name])
+            if score is None:
+                raise RuntimeError(
+                    f"cannot rank the blocks of `{target.name}`: no gradient has reached it inside "
+                    f"`at({scored_level!r})` since the start; run that pass in every update, and "
+                    "exclude matrices that are frozen or unused"
+                )
+            scores[target.name] = _finite(_summed_over_processes(score), target.name)
+        return scores
+
+    def _set_masks(self, level: str, masks: dict[str, BlockMask]) -> None:
+        self._masks[level] = masks
+        self._dropped[level] = {
+            target.name: masks[target.name].dropped_weights().to(target.parameter.device)
+            for target in self.targets
+            if masks[target.name].n_kept < self.grids[target.name].n_blocks
+        }
+
+
+def _targets_of(model: nn.Module, levels: Levels, exclude: Sequence[str]) -> list[Target]:
+    """The matrices of the types that some level prunes."""
+    found = prunable_matrices(model, exclude)
+    present = dict.fromkeys(target.type for target in found)
+    for kind in levels.types:
+        if kind not in present:
+            raise ValueError(
+                f"the levels prune `{kind}` layers and the model has none; it has "
+                f"{', '.join(present) or 'no prunable layer'}"
+            )
+    return [target for target in found if target.type in levels.types]
+
+
+def _require_same(what: str, saved: Iterable[str], own: Iterable[str]) -> None:
+    saved, own = list(saved), list(own)
+    if set(saved) != set(own):
+        raise ValueError(
+            f"cannot resume: the saved sparsity has other {what}, {', '.join(saved) or 'none'}; this run has "
+            f"{', '.join(own) or 'none'}. Resume with the model, levels and options it was saved with"
+        )
+
+
+def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in tensors.items()}
+
+
+def _sparsity(masks: Iterable[BlockMask]) -> float:
+    """Fraction of dropped weights over several masks."""
+    given = list(masks)
+    n_weights = sum(mask.grid.rows * mask.grid.columns for mask in given)
+    return sum(mask.n_dropped_weights for mask in given) / n_weights if given else 0.0
+
+
+def _finite(score: Tensor, name: str) -> Tensor:
+    if not torch.isfinite(score).all():
+        raise ValueError(
+            f"the block scores of `{name}` are not finite: the loss or a weight has overflowed; "
+            "lower the learning rate or clip gradients"
+        )
+    return score
+
+
+def _summed_over_processes(score: Tensor) -> Tensor:
+    if dist.is_available() and dist.is_initialized():
+        score = score.clone()
+        dist.all_reduce(score)
+    return score

@@ -1,0 +1,44 @@
+"""From scores to masks: exactly k blocks are kept, the same k on every machine."""
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from fractions import Fraction
+from typing import Literal, TypeVar
+
+import torch
+from torch import Tensor
+
+Scope = Literal["matrix", "type", "global"]
+Name = TypeVar("Name", bound=Hashable)
+
+
+def n_kept(n_blocks: int, sparsity: float) -> int:
+    """⌊n·(1 − s) + ½⌋ blocks of n, with s read as the decimal it prints as.
+
+    So 10 blocks at 0.85 keep 2, although 1 − 0.85 is a little more than 0.15 in binary.
+    """
+    if not 0.0 <= sparsity <= 1.0:
+        raise ValueError(f"a sparsity is within 0 and 1; got {sparsity}")
+    return math.floor(n_blocks * (1 - Fraction(str(float(sparsity)))) + Fraction(1, 2))
+
+
+def ranks(scores: Tensor) -> Tensor:
+    """int64, the shape of `scores`: 0 for the best, ties to the lowest index."""
+    order = scores.flatten().argsort(descending=True, stable=True)
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(order.numel(), device=order.device)
+    return rank.view_as(scores)
+
+
+def joint_ranks(scores: Mapping[Name, Tensor], groups: Sequence[Sequence[Name]]) -> dict[Name, Tensor]:
+    """Ranks within each group of matrices, as if a group were one long vector.
+
+    scores:  float (n_block_rows, n_block_columns) a matrix.
+    Returns: int64 of the same shapes. Ties go to the earlier matrix, then to the lower index.
+    """
+    ranked: dict[Name, Tensor] = {}
+    for group in groups:
+        flat = ranks(torch.cat([scores[name].flatten() for name in group]))
+        pieces = flat.split([scores[name].numel() for name in group])
+        ranked |= {name: piece.view_as(scores[name]) for name, piece in zip(group, pieces, strict=True)}
+    return ranked
