@@ -1,0 +1,18 @@
+from sparrot.model_file.description import LevelDescription, Measured, ModelDescription, Stop
+from sparrot.model_file.errors import FormatError
+from sparrot.model_file.layout import MatrixLayout
+from sparrot.model_file.reader import ModelFile, with_measured
+from sparrot.model_file.writer import LevelToWrite, write_model
+
+__all__ = [
+    "FormatError",
+    "LevelDescription",
+    "LevelToWrite",
+    "MatrixLayout",
+    "Measured",
+    "ModelDescription",
+    "ModelFile",
+    "Stop",
+    "with_measured",
+    "write_model",
+]

@@ -1,0 +1,162 @@
+"""Reading a model file: what it says of itself, and the parameters of any level that it holds."""
+
+import threading
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from sparrot.model_file.contents import Contents, read_contents
+from sparrot.model_file.description import LevelDescription, Measured, ModelDescription, Stop
+from sparrot.model_file.errors import FormatError
+from sparrot.model_file.layout import MatrixLayout
+from sparrot.model_file.prefix import with_accuracies, without_denser, write_prefix
+from sparrot.model_file.source import Source
+from sparrot.model_file.stops import add_segment, read_stop, unpack_base
+from sparrot.model_file.strips import Float32
+
+
+class ModelFile:
+    """An open model file. Its levels are read when they are first asked for, by any thread."""
+
+    def __init__(self, path: Path, source: Source, contents: Contents, *, verify: bool) -> None:
+        self.path = path
+        self._source = source
+        self._contents = contents
+        self._verify = verify
+        self._lock = threading.Lock()
+        self._parameters: dict[str, dict[str, Float32]] = {}
+
+    @classmethod
+    def open(cls, path: Path | str, *, verify: bool = True) -> "ModelFile":
+        """The model file at `path`, its header checked.
+
+        A file that was cut at or after the end of a level opens with the levels that are left, and a
+        warning. `verify=False` skips the checksums and the search for weights that are not finite.
+
+        Raises: FormatError, with the field and the byte, if it is no model file, or a damaged one; OSError
+        if it cannot be read.
+        """
+        path = Path(path)
+        source = Source(path)
+        try:
+            contents = read_contents(source)
+        except FormatError as error:
+            raise error.while_reading(path) from None
+        opened = cls(path, source, contents, verify=verify)
+        if opened.missing_levels:
+            warnings.warn(
+                f"{path} is cut at byte {source.n_bytes}: it still holds {_list(opened.levels)}, and "
+                f"{', '.join(opened.missing_levels)} is missing",
+                stacklevel=2,
+            )
+        return opened
+
+    @property
+    def description(self) -> ModelDescription:
+        """What the model is, whatever its level."""
+        return self._contents.file.model
+
+    @property
+    def matrices(self) -> tuple[MatrixLayout, ...]:
+        """How each matrix is stored, in the order of the architecture."""
+        return self._contents.file.matrices
+
+    @property
+    def stops(self) -> tuple[Stop, ...]:
+        """The stops that are there in full, sparsest first."""
+        return self._contents.file.stops[: self._contents.n_stops]
+
+    @property
+    def levels(self) -> list[LevelDescription]:
+        """The levels that are there in full, densest first."""
+        return [level for level in self._contents.file.levels if level.stop < self._contents.n_stops]
+
+    @property
+    def missing_levels(self) -> list[str]:
+        """Names of the levels that were cut off the file, densest first."""
+        return [level.name for level in self._contents.file.levels if level.stop >= self._contents.n_stops]
+
+    def level(self, name: str) -> LevelDescription:
+        """The level of that name. Raises ValueError, with the nearest, if the file holds none."""
+        for level in self.levels:
+            if level.name == name:
+                return level
+        raise ValueError(self._no_level(name))
+
+    def level_bytes(self, level: str) -> int:
+        """Bytes of the file up to the end of a level: what must be read, or sent, to run it."""
+        return self._contents.stop_range(self.level(level).stop)[1]
+
+    def parameters(self, level: str) -> dict[str, Float32]:
+        """Every parameter at a level, with zeros where the level drops weights.
+
+        Returns: float32 by name, matrices (rows, columns) and vectors (size,) in the order of the
+        architecture, not to be written to; the same arrays at every call.
+        Raises:  FormatError if the level's bytes are damaged; ValueError if there is no such level.
+        """
+        stop = self.level(level).stop
+        with self._lock:
+            if level not in self._parameters:
+                self._parameters[level] = self._read(stop)
+            return dict(self._parameters[level])
+
+    def max_level_copy(self, path: Path | str, level: str) -> None:
+        """Nothing; writes to `path` a complete file that ends with `level` and holds all sparser ones.
+
+        Raises: FormatError if the copied bytes are damaged; ValueError if there is no such level.
+        """
+        self._write_prefix(path, self.level(level), {})
+
+    def _read(self, stop: int) -> dict[str, Float32]:
+        file = self._contents.file
+        try:
+            first = read_stop(self._source, self._contents, 0, verify=self._verify)
+            parameters = unpack_base(first, file, verify=self._verify)
+            add_segment(first, 0, file, parameters, verify=self._verify)
+            for segment in range(1, stop + 1):
+                own = read_stop(self._source, self._contents, segment, verify=self._verify)
+                add_segment(own, segment, file, parameters, verify=self._verify)
+        except FormatError as error:
+            raise error.while_reading(self.path) from None
+        for array in parameters.values():
+            array.flags.writeable = False
+        return parameters
+
+    def _write_prefix(
+        self, path: Path | str, level: LevelDescription, measured: Mapping[str, Measured]
+    ) -> None:
+        file = with_accuracies(without_denser(self._contents.file, level), measured)
+        try:
+            write_prefix(path, self._source, self._contents, file)
+        except FormatError as error:
+            raise error.while_reading(self.path) from None
+
+    def _no_level(self, name: str) -> str:
+        import difflib  # 5 ms, and only needed here
+
+        if name in self.missing_levels:
+            return f"level `{name}` was cut off {self.path}, which still holds {_list(self.levels)}"
+        nearest = difflib.get_close_matches(name, [level.name for level in self.levels], 1)
+        hint = f" Did you mean `{nearest[0]}`?" if nearest else ""
+        return (
+            f"no level `{name}` in {self.path}: it holds {_list(self.levels)}.{hint} "
+            f"`sparrot inspect {self.path}` lists the levels."
+        )
+
+
+def with_measured(path: Path | str, measured: Mapping[str, Measured]) -> None:
+    """Nothing; adds accuracies, by level and data set, to a model file's header, in place of older ones.
+
+    Raises: ValueError if the file has no such level, was cut, or an accuracy is not {wer, cer, words}.
+    """
+    file = ModelFile.open(path)
+    if file.missing_levels:
+        raise ValueError(f"{path} is cut; add accuracies to the whole file, or to a copy with fewer levels")
+    for name in measured:
+        file.level(name)
+    file._write_prefix(path, file.levels[0], measured)
+
+
+def _list(levels: Iterable[LevelDescription]) -> str:
+    named = [f"{level.name} ({100 * level.overall_sparsity:.0f} %)" for level in levels]
+    return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
