@@ -1,0 +1,23 @@
+"""The running half's recogniser: whole files, streams, and the events they give."""
+
+from sparrot.engine.endpoint import EndpointRules
+from sparrot.engine.events import Event, Final, Partial, Word
+from sparrot.engine.options import DecodingOptions
+from sparrot.engine.recognizer import Recognizer
+from sparrot.engine.stream import Stream, decode_streams
+from sparrot.engine.timing import Latency
+from sparrot.engine.transcript import Transcript
+
+__all__ = [
+    "DecodingOptions",
+    "EndpointRules",
+    "Event",
+    "Final",
+    "Latency",
+    "Partial",
+    "Recognizer",
+    "Stream",
+    "Transcript",
+    "Word",
+    "decode_streams",
+]

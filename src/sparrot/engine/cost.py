@@ -1,0 +1,31 @@
+"""What a level costs to run, counted instead of timed."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparrot.architecture import Architecture, Convolution, Layer, Shape
+
+
+def macs_per_second(
+    architecture: Architecture, frame_rate_hz: float, parameters: Mapping[str, NDArray[np.float32]]
+) -> float:
+    """Multiply-accumulates of kept weights in a second of audio.
+
+    parameters: of one level, zero where it drops weights.
+
+    Every kept weight of a matrix is used once an output frame of its layer; a convolution's once more
+    for every bin it is moved to. Biases, norms and activations are not counted.
+    """
+    macs = 0.0
+    rate = frame_rate_hz
+    for layer, given in zip(architecture.layers, architecture.shapes(), strict=False):
+        rate /= layer.reach().stride
+        kept = sum(np.count_nonzero(parameters[matrix.name]) for matrix in layer.matrices(given))
+        macs += kept * rate * _uses_a_frame(layer, given)
+    return macs
+
+
+def _uses_a_frame(layer: Layer, given: Shape) -> int:
+    return layer.output(given).bins if isinstance(layer, Convolution) else 1

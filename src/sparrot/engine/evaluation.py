@@ -1,0 +1,113 @@
+"""How well and how fast a model file recognises a set of utterances, level by level."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sparrot.audio import Waveform
+from sparrot.corpora.loading import load_waveform
+from sparrot.corpora.manifest import Utterance
+from sparrot.engine.cost import macs_per_second
+from sparrot.engine.options import DecodingOptions
+from sparrot.engine.recognizer import Recognizer
+from sparrot.engine.recordings import Recording
+from sparrot.metrics import ErrorCounts, count_errors, total
+from sparrot.model_file import LevelDescription, ModelFile
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """What one utterance was recognised as, and its errors."""
+
+    utterance: Utterance
+    text: str
+    counts: ErrorCounts
+
+
+@dataclass(frozen=True)
+class LevelResult:
+    """One level on one set of utterances.
+
+    bytes:     of the file up to the end of the level.
+    macs_per_audio_second: see `cost.macs_per_second`.
+    rtf:       seconds of computing a second of audio, features and search included.
+    """
+
+    level: LevelDescription
+    hypotheses: tuple[Hypothesis, ...]
+    bytes: int
+    macs_per_audio_second: float
+    rtf: float
+
+    @property
+    def counts(self) -> ErrorCounts:
+        """Errors over all utterances."""
+        return total([hypothesis.counts for hypothesis in self.hypotheses])
+
+    def to_json(self) -> dict[str, Any]:
+        """The row of `sparrot eval --json`."""
+        counts = self.counts
+        return {
+            "level": self.level.name,
+            "wer": counts.wer,
+            "cer": counts.cer,
+            "words": counts.words,
+            "substitutions": counts.substitutions,
+            "insertions": counts.insertions,
+            "deletions": counts.deletions,
+            "sparsity": dict(self.level.sparsity),
+            "parameters": self.level.parameters,
+            "bytes": self.bytes,
+            "macs_per_audio_second": round(self.macs_per_audio_second),
+            "rtf": self.rtf,
+        }
+
+
+def evaluate_level(
+    model: ModelFile,
+    level: str,
+    utterances: Sequence[Utterance],
+    options: DecodingOptions,
+    after_each: Callable[[], None] = lambda: None,
+) -> LevelResult:
+    """Recognises every utterance at a level of a model file.
+
+    after_each: called after every utterance, to show progress.
+    Raises: ValueError if there is no such level, no utterance, or one that the model cannot take.
+    """
+    duration = sum(utterance.duration for utterance in utterances)
+    if duration == 0.0:
+        raise ValueError("cannot evaluate a model on no sound: the set is empty, or its durations are all 0")
+    recognizer = Recognizer(model, level)
+    recognizer.prepare(level)
+    hypotheses, seconds = [], 0.0
+    for utterance in utterances:
+        recording = _recording(utterance, recognizer)
+        started = time.perf_counter()
+        text = recognizer.transcribe(recording, options=options).text
+        seconds += time.perf_counter() - started
+        hypotheses.append(Hypothesis(utterance, text, count_errors(utterance.text, text)))
+        after_each()
+    description = model.description
+    return LevelResult(
+        model.level(level),
+        tuple(hypotheses),
+        model.level_bytes(level),
+        macs_per_second(
+            description.architecture, description.features.frame_rate_hz, model.parameters(level)
+        ),
+        seconds / duration,
+    )
+
+
+def _recording(utterance: Utterance, recognizer: Recognizer) -> Recording:
+    """The sound of an utterance at the model's rate, or the path of its features."""
+    if utterance.feature_path is not None:
+        return utterance.feature_path
+    if recognizer.sample_rate_hz is None:
+        raise ValueError(
+            f"`{recognizer.name}` takes given features, and utterance {utterance.id!r} has audio; choose a "
+            "manifest with `feature_path`"
+        )
+    return Waveform(load_waveform(utterance, recognizer.sample_rate_hz), recognizer.sample_rate_hz)

@@ -1,0 +1,193 @@
+"""A model file, ready to recognise speech."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from sparrot.audio import StreamResampler, resample
+from sparrot.engine.events import Final, Seconds
+from sparrot.engine.options import DecodingOptions
+from sparrot.engine.prepared import PreparedModel
+from sparrot.engine.recordings import Recording, as_waveform, feature_path, read_features
+from sparrot.engine.segments import decode_at_once, decode_in_segments
+from sparrot.engine.stream import Stream, Trace, no_features, no_waveform
+from sparrot.engine.timing import Latency
+from sparrot.engine.transcript import Transcript
+from sparrot.features import Frames, compute_features, normalise
+from sparrot.model_file import ModelFile
+
+PACKAGED_MODEL = Path(__file__).parents[1] / "packaged" / "digits.sparrot"
+
+
+class Recognizer:
+    """Recognises speech at any level of one model file; immutable, so threads may share it.
+
+    recognizer = Recognizer.load("an4.sparrot", level="large")
+    print(recognizer.transcribe("talk.wav").text)
+    """
+
+    def __init__(self, model: ModelFile, level: str | None = None) -> None:
+        self._model = PreparedModel(model)
+        self._level = self.levels[0] if level is None else level
+        self._model.check(self._level)
+
+    @classmethod
+    def load(
+        cls, path: Path | str | None = None, level: str | None = None, *, verify: bool = True
+    ) -> "Recognizer":
+        """The recogniser of a model file.
+
+        path:   None is the digits model that comes with the package.
+        level:  of streams and transcripts that name none, and read at once; None is the densest that
+                the file holds.
+        verify: whether checksums and finiteness are checked; indices always are.
+        Raises: FormatError if the file or the level is damaged, ValueError if there is no such level,
+                OSError if the file cannot be read.
+        """
+        model = ModelFile.open(packaged_model() if path is None else path, verify=verify)
+        recognizer = cls(model, level)
+        recognizer.prepare(recognizer.level)
+        return recognizer
+
+    @property
+    def name(self) -> str:
+        """Of the model."""
+        return self._model.description.name
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The levels that the file holds, densest first."""
+        return tuple(self._model.levels)
+
+    @property
+    def level(self) -> str:
+        """The level of streams and transcripts that name none."""
+        return self._level
+
+    @property
+    def streaming(self) -> bool:
+        """False if the model needs whole recordings, because a layer of it runs backwards in time."""
+        return self._model.description.architecture.streaming
+
+    @property
+    def sample_rate_hz(self) -> int | None:
+        """What audio is resampled to; None if the model takes given features instead of audio."""
+        features = self._model.description.features
+        return None if features.kind == "given" else features.sample_rate_hz
+
+    @property
+    def resolution(self) -> Seconds:
+        """Between two times that words can start at: one output frame."""
+        return self._model.clock.frame
+
+    def latency(self, sample_rate_hz: int | None = None) -> Latency | None:
+        """How long a stream of audio at this rate waits before it decodes; None if it cannot stream.
+
+        sample_rate_hz: None is the model's own.
+        """
+        if not self.streaming:
+            return None
+        description = self._model.description
+        own = Latency.of(description.architecture, description.features, description.chunk_frames)
+        if sample_rate_hz is None or self.sample_rate_hz is None:
+            return own
+        return replace(own, resampler=_held_back(sample_rate_hz, self.sample_rate_hz))
+
+    def prepare(self, level: str) -> None:
+        """Reads a level now, which its first chunk would otherwise wait for."""
+        self._model[level]
+
+    def stream(
+        self,
+        level: str | None = None,
+        options: DecodingOptions | None = None,
+        *,
+        replay: Trace | None = None,
+    ) -> Stream:
+        """A stream at a level, or at the levels of another stream's trace.
+
+        Raises: ValueError if the model cannot stream or has no such level.
+        """
+        if not self.streaming:
+            raise ValueError(
+                f"`{self.name}` cannot stream: a layer of it runs backwards in time and needs the end of the "
+                f"recording first; transcribe whole files with it, or take a unidirectional model"
+            )
+        return Stream(self._model, self._chosen(level), options or DecodingOptions(), replay)
+
+    def transcribe(
+        self,
+        recording: Recording,
+        sample_rate_hz: int | None = None,
+        *,
+        level: str | None = None,
+        options: DecodingOptions | None = None,
+    ) -> Transcript:
+        """What a whole recording reads.
+
+        recording: a path or binary file of any sound format and rate, its channels averaged; a
+                   `Waveform`; or float samples (n,) in [-1, 1] at `sample_rate_hz`. For a model of
+                   given features the path of an .mfc or .npy file.
+        Raises: OSError if a file cannot be read; ValueError if it is not what the model takes, holds
+                NaN or infinity, or there is no such level; TypeError on integer samples.
+        """
+        chosen = self._chosen(level)
+        features = self._model.description.features
+        path = feature_path(recording)
+        if (path is not None) != (features.kind == "given"):
+            fact = no_features(self._model) if path is not None else no_waveform(self._model)
+            raise ValueError(f"cannot transcribe {_name(recording)}: {fact}")
+        if path is not None:
+            given = read_features(path, features.input_width)
+            return self.transcribe_features(given, level=chosen, options=options)
+        waveform = as_waveform(recording, sample_rate_hz)
+        frames = compute_features(resample(waveform, features.sample_rate_hz).samples, features)
+        return Transcript(self._decode(frames, chosen, options), waveform.duration, chosen)
+
+    def transcribe_features(
+        self, frames: ArrayLike, *, level: str | None = None, options: DecodingOptions | None = None
+    ) -> Transcript:
+        """What the frames (n, width) of a recording read, by a model of given features.
+
+        Raises: ValueError if they have another shape or are not finite, if the model computes its own
+                features, or if there is no such level.
+        """
+        chosen = self._chosen(level)
+        features = self._model.description.features
+        if features.kind != "given":
+            raise ValueError(no_features(self._model))
+        given = normalise(frames, features)
+        duration = len(given) / features.frame_rate_hz
+        return Transcript(self._decode(given, chosen, options), duration, chosen)
+
+    def _decode(self, frames: Frames, level: str, options: DecodingOptions | None) -> tuple[Final, ...]:
+        decode = decode_in_segments if self.streaming else decode_at_once
+        return decode(self._model, frames, level, options or DecodingOptions())
+
+    def _chosen(self, level: str | None) -> str:
+        if level is None:
+            return self._level
+        self._model.check(level)
+        return level
+
+
+def packaged_model() -> Path:
+    """The digits model that comes with the package. Raises ValueError if it was installed without."""
+    if not PACKAGED_MODEL.is_file():
+        raise ValueError(
+            f"no model was named, and the packaged one is missing from this installation ({PACKAGED_MODEL}): "
+            f"name a model file, or install sparrot again"
+        )
+    return PACKAGED_MODEL
+
+
+def _held_back(from_hz: int, to_hz: int) -> Seconds:
+    """Sound that the resampler keeps to itself in the middle of a stream, measured on a second of it."""
+    given = StreamResampler(from_hz, to_hz).push(np.zeros(from_hz, np.float32))
+    return max(0.0, 1.0 - len(given) / to_hz)
+
+
+def _name(recording: Recording) -> str:
+    return str(recording) if isinstance(recording, Path | str) else "a waveform"

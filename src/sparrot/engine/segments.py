@@ -1,0 +1,146 @@
+"""The search over a stream of frames, and the segments it is cut into."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparrot.engine.decoders import Decoder, GreedyDecoder, Hypothesis, PrefixBeamDecoder, log_softmax
+from sparrot.engine.encoder import SegmentEncoder
+from sparrot.engine.events import Final, Partial, Reason, Word
+from sparrot.engine.options import DecodingOptions
+from sparrot.engine.prepared import PreparedLevel, PreparedModel
+
+PIECE_FRAMES = 1000  # a long recording is pushed in such pieces; any cut gives the same
+
+
+class Segments:
+    """Decodes frames chunk by chunk and starts anew where a segment ends.
+
+    At an endpoint the state of the encoder and of the decoder is zero again, as in training, and the
+    clock runs on. Segments without words leave nothing behind, not even a number.
+    """
+
+    def __init__(self, model: PreparedModel, options: DecodingOptions) -> None:
+        self._model = model
+        self._rules = options.endpoints
+        self._encoder = SegmentEncoder(model.description.architecture, model.description.chunk_frames)
+        self._decoder = new_decoder(options)
+        self._number = 0
+        self._level = ""
+        self._shown: Partial | None = None
+
+    @property
+    def frame(self) -> int:
+        """Output frame of the stream at which the next chunk starts."""
+        return self._encoder.edge // self._model.clock.reduction
+
+    def push(self, frames: NDArray[np.float32]) -> None:
+        """Adds feature frames (n, input_width)."""
+        self._encoder.push(frames)
+
+    def finish(self) -> None:
+        """Says that no frame will follow."""
+        self._encoder.finish()
+
+    def decode_chunk(self, level: str) -> list[Final] | None:
+        """The `Final` of a segment that ends with the next chunk, if one does; None without a chunk."""
+        prepared = self._model[level]
+        logits = self._encoder.advance(prepared.network)
+        if logits is None:
+            return None
+        self._level = level
+        _accept(self._decoder, logits, prepared)
+        reason = self._reason_to_end()
+        return [] if reason is None else self._end(reason)
+
+    def decode_ready(self, level: str) -> list[Final]:
+        """The `Final`s of all chunks that can be decoded now."""
+        finals: list[Final] = []
+        while (ended := self.decode_chunk(level)) is not None:
+            finals += ended
+        return finals
+
+    def end(self) -> list[Final]:
+        """The `Final` of the segment that the end of the stream cuts off, if it has words."""
+        return self._end("finish")
+
+    def changed_partial(self) -> list[Partial]:
+        """What the segment reads, if that is not what the last call said."""
+        partial = self._partial()
+        shown = self._shown or Partial(self._number, "", 0, (), self._level)
+        if (partial.text, partial.stable, partial.words) == (shown.text, shown.stable, shown.words):
+            return []
+        self._shown = partial
+        return [partial]
+
+    def _reason_to_end(self) -> Reason | None:
+        if self._rules is None:
+            return None
+        clock = self._model.clock
+        return self._rules.reason(
+            silence=self._decoder.trailing_blanks * clock.frame,
+            length=(self._encoder.edge - self._encoder.start) * clock.hop,
+            spoken=bool(self._decoder.hypothesis().tokens),
+        )
+
+    def _end(self, reason: Reason) -> list[Final]:
+        words = self._words(self._decoder.hypothesis())
+        self._decoder.reset()
+        self._encoder.restart()
+        if not words:
+            return []
+        final = Final.of(self._number, words, reason)
+        self._number += 1
+        self._shown = None
+        return [final]
+
+    def _partial(self) -> Partial:
+        hypothesis = self._decoder.hypothesis()
+        words = self._words(hypothesis)
+        text = " ".join(word.text for word in words)
+        settled = [hit.id for hit in hypothesis.tokens[: self._decoder.n_stable]]
+        # A token that is half a character decodes to U+FFFD until the other half is there.
+        stable = _shared(self._model.description.tokens.decode(settled).rstrip("\ufffd"), text)
+        return Partial(self._number, text, stable, words, self._level)
+
+    def _words(self, hypothesis: Hypothesis) -> tuple[Word, ...]:
+        return self._model.words.words(hypothesis.tokens, self._encoder.start)
+
+
+def decode_in_segments(
+    model: PreparedModel, frames: NDArray[np.float32], level: str, options: DecodingOptions
+) -> tuple[Final, ...]:
+    """What a `Stream` at one level says of the same frames (n, input_width), the partials left out."""
+    segments = Segments(model, options)
+    finals: list[Final] = []
+    for start in range(0, len(frames), PIECE_FRAMES):
+        segments.push(frames[start : start + PIECE_FRAMES])
+        finals += segments.decode_ready(level)
+    segments.finish()
+    return (*finals, *segments.decode_ready(level), *segments.end())
+
+
+def decode_at_once(
+    model: PreparedModel, frames: NDArray[np.float32], level: str, options: DecodingOptions
+) -> tuple[Final, ...]:
+    """The one segment that the frames (n, input_width) of a whole recording are, if it has words."""
+    prepared = model[level]
+    decoder = new_decoder(options)
+    _accept(decoder, prepared.network.run(frames), prepared)
+    words = model.words.words(decoder.hypothesis().tokens, 0)
+    return (Final.of(0, words, "finish"),) if words else ()
+
+
+def new_decoder(options: DecodingOptions) -> Decoder:
+    """The decoder that the options ask for, at the start of a segment."""
+    return GreedyDecoder() if options.decoder == "greedy" else PrefixBeamDecoder(options.beam)
+
+
+def _accept(decoder: Decoder, logits: NDArray[np.float32], level: PreparedLevel) -> None:
+    described = level.described
+    decoder.accept(log_softmax(logits), described.name, described.blank_penalty)
+
+
+def _shared(first: str, second: str) -> int:
+    """Characters with which both texts begin."""
+    n = min(len(first), len(second))
+    return next((i for i in range(n) if first[i] != second[i]), n)

@@ -1,0 +1,233 @@
+"""How far float32 may be from exact: values that carry a proven bound on their rounding error.
+
+u = 2^-24. A float32 sum of n products is within n·u / (1 − n·u) · Σ|w||x| of exact, in any order
+(Higham 2002, sec. 3.1); every other operation adds u of its result; tanh is trusted to 4 units in
+the last place, which is what NumPy promises. Errors of the operands are carried through exactly.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from sparrot.architecture import (
+    CLIP,
+    Architecture,
+    Convolution,
+    Layer,
+    LayerNorm,
+    Linear,
+    Recurrent,
+    Shape,
+    Window,
+)
+
+UNIT = 2.0**-24
+UNDERFLOW = 2.0**-149
+TANH_UNITS = 8  # 4 units in the last place, each at most 2 u of the value
+
+
+def gamma(n: int) -> float:
+    """n·u / (1 − n·u)."""
+    return n * UNIT / (1 - n * UNIT)
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """float64 values and, of each, how far what float32 makes of it may be."""
+
+    value: np.ndarray
+    error: np.ndarray
+
+    @classmethod
+    def exact(cls, values) -> "Rounded":
+        values = np.asarray(values, np.float64)
+        return cls(values, np.zeros_like(values))
+
+    @property
+    def magnitude(self) -> np.ndarray:
+        return abs(self.value) + self.error
+
+    def __getitem__(self, index) -> "Rounded":
+        return Rounded(self.value[index], self.error[index])
+
+    def __add__(self, other: "Rounded") -> "Rounded":
+        return _stored(self.value + other.value, self.error + other.error)
+
+    def __sub__(self, other: "Rounded") -> "Rounded":
+        return _stored(self.value - other.value, self.error + other.error)
+
+    def __mul__(self, other: "Rounded") -> "Rounded":
+        error = self.magnitude * other.error + self.error * abs(other.value)
+        return _stored(self.value * other.value, error)
+
+    def __truediv__(self, other: "Rounded") -> "Rounded":
+        smallest = abs(other.value) - other.error
+        assert (smallest > 0).all()
+        quotient = self.value / other.value
+        return _stored(quotient, (self.error + abs(quotient) * other.error) / smallest)
+
+    def matvec(self, matrix: np.ndarray) -> "Rounded":
+        """W x for exact float32 weights."""
+        weights = np.asarray(matrix, np.float64)
+        error = abs(weights) @ self.error + gamma(len(self.value)) * (abs(weights) @ self.magnitude)
+        return Rounded(weights @ self.value, error + len(self.value) * UNDERFLOW)
+
+    def mean(self) -> "Rounded":
+        error = self.error.mean() + gamma(len(self.value)) * self.magnitude.mean()
+        return _stored(np.array([self.value.mean()]), np.array([error]))
+
+    def sqrt(self) -> "Rounded":
+        low, high = np.sqrt(np.maximum(self.value - self.error, 0)), np.sqrt(self.value + self.error)
+        value = np.sqrt(self.value)
+        return _stored(value, np.maximum(value - low, high - value))
+
+    def tanh(self) -> "Rounded":
+        value = np.tanh(self.value)
+        return Rounded(value, self.error + TANH_UNITS * UNIT * (abs(value) + self.error) + UNDERFLOW)
+
+    def sigmoid(self) -> "Rounded":
+        """(1 + tanh(x / 2)) / 2: halving is exact, the sum is rounded once."""
+        half = Rounded(self.value / 2, self.error / 2 + UNDERFLOW).tanh()
+        return _stored(0.5 + half.value / 2, half.error / 2)
+
+    def activated(self, name: str) -> "Rounded":
+        """None of the activations is steeper than 1; only tanh rounds."""
+        if name == "tanh":
+            return self.tanh()
+        low, high = {"identity": (-np.inf, np.inf), "relu": (0, np.inf), "clipped_relu": (0, CLIP)}[name]
+        return Rounded(np.clip(self.value, low, high), self.error)
+
+
+def run(architecture: Architecture, parameters: Mapping[str, np.ndarray], features: np.ndarray) -> Rounded:
+    """Logits of a whole utterance and a bound on their error, in any order of summation."""
+    frames = [Rounded.exact(frame) for frame in features]
+    for layer, given in zip(architecture.layers, architecture.shapes(), strict=False):
+        frames = _apply(layer, given, parameters, frames)
+    return _joined(frames, architecture.n_tokens)
+
+
+def _apply(layer: Layer, given: Shape, parameters: Mapping[str, np.ndarray], frames: list) -> list:
+    own = {name.removeprefix(f"{layer.name}."): value for name, value in parameters.items()}
+    match layer:
+        case Window():
+            return _around(layer, frames, given.width)
+        case Convolution():
+            return [_convolved(layer, given, own, x) for x in _around(layer, frames, given.width)]
+        case LayerNorm():
+            return [_normalised(layer, own, x) for x in frames]
+        case Linear():
+            bias = Rounded.exact(own["bias"])
+            return [(x.matvec(own["weight"]) + bias).activated(layer.activation) for x in frames]
+        case Recurrent():
+            return _recurrent(layer, own, frames)
+
+
+def _around(layer: Window | Convolution, frames: list, width: int) -> list:
+    reach, nothing = layer.reach(), Rounded.exact(np.zeros(width))
+    indices = [
+        range(centre - reach.left, centre + reach.right + 1) for centre in range(0, len(frames), reach.stride)
+    ]
+    inside = range(len(frames))
+    return [_concatenated([frames[k] if k in inside else nothing for k in around]) for around in indices]
+
+
+def _convolved(layer: Convolution, given: Shape, own: Mapping[str, np.ndarray], x: Rounded) -> Rounded:
+    made = layer.output(given)
+    span = layer.kernel_bins or given.bins
+    pad = 0 if layer.kernel_bins is None else (span - 1) // 2
+    shape = (layer.kernel, given.channels, given.bins)
+    padding = ((0, 0), (0, 0), (pad, pad))
+    value, error = (np.pad(part.reshape(shape), padding) for part in (x.value, x.error))
+    columns = []
+    for b in range(made.bins):
+        seen = np.s_[:, :, b * layer.stride_bins : b * layer.stride_bins + span]
+        inputs = (part[seen].transpose(1, 0, 2).ravel() for part in (value, error))
+        columns.append(Rounded(*inputs).matvec(own["kernel"]) + Rounded.exact(own["bias"]))
+    stacked = Rounded(
+        np.stack([column.value for column in columns], axis=1).ravel(),
+        np.stack([column.error for column in columns], axis=1).ravel(),
+    )
+    return stacked.activated(layer.activation)
+
+
+def _normalised(layer: LayerNorm, own: Mapping[str, np.ndarray], x: Rounded) -> Rounded:
+    centred = x - x.mean()
+    epsilon = Rounded(np.array([layer.epsilon]), np.array([UNIT * layer.epsilon]))
+    deviation = ((centred * centred).mean() + epsilon).sqrt()
+    return centred / deviation * Rounded.exact(own["scale"]) + Rounded.exact(own["shift"])
+
+
+def _recurrent(layer: Recurrent, own: Mapping[str, np.ndarray], frames: list) -> list:
+    forward = _one_direction(layer, own, frames)
+    if not layer.bidirectional:
+        return forward
+    reverse = {name.removeprefix("reverse."): value for name, value in own.items() if "reverse." in name}
+    backward = _one_direction(layer, reverse, frames[::-1])[::-1]
+    return [_concatenated(pair) for pair in zip(forward, backward, strict=True)]
+
+
+def _one_direction(layer: Recurrent, own: Mapping[str, np.ndarray], frames: list) -> list:
+    h, c = Rounded.exact(np.zeros(layer.hidden)), Rounded.exact(np.zeros(layer.cells))
+    outputs = []
+    for x in frames:
+        given, back = x.matvec(own["input"]) + Rounded.exact(own["bias"]), h.matvec(own["recurrent"])
+        h, c = _CELLS[layer.cell](own, given, back, (h, c))
+        outputs.append(h)
+    return outputs
+
+
+def _lstm(own, given: Rounded, back: Rounded, state):
+    _, c = state
+    i, f, g, o = _gates(given + back, len(c.value))
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    h = o.sigmoid() * c.tanh()
+    return (h.matvec(own["projection"]) if "projection" in own else h), c
+
+
+def _gru(own, given: Rounded, back: Rounded, state):
+    h, c = state
+    (given_r, given_z, given_n), (back_r, back_z, back_n) = (
+        _gates(given, len(c.value)),
+        _gates(back, len(c.value)),
+    )
+    r, z = (given_r + back_r).sigmoid(), (given_z + back_z).sigmoid()
+    n = (given_n + r * (back_n + Rounded.exact(own["candidate_bias"]))).tanh()
+    return _mixed(z, h, n), c
+
+
+def _mixed(z: Rounded, h: Rounded, n: Rounded) -> Rounded:
+    """n + z (h − n) for 0 ≤ z ≤ 1: the errors of h and n count z and 1 − z times, that of z |h − n| times."""
+    gap = abs(h.value - n.value) + h.error + n.error
+    error = (1 - z.value) * n.error + z.value * h.error + gap * z.error
+    difference_and_product = (2 * UNIT + UNIT**2) * gap * z.magnitude + 2 * UNDERFLOW
+    return _stored(n.value + z.value * (h.value - n.value), error + difference_and_product)
+
+
+def _rnn(own, given: Rounded, back: Rounded, state):
+    return (given + back).tanh(), state[1]
+
+
+_CELLS = {"lstm": _lstm, "gru": _gru, "rnn": _rnn}
+
+
+def _gates(values: Rounded, cells: int) -> list[Rounded]:
+    return [values[begin : begin + cells] for begin in range(0, len(values.value), cells)]
+
+
+def _stored(value: np.ndarray, error: np.ndarray) -> Rounded:
+    """With the rounding of the result itself."""
+    return Rounded(value, error + UNIT * (abs(value) + error) + UNDERFLOW)
+
+
+def _concatenated(parts) -> Rounded:
+    return Rounded(
+        np.concatenate([part.value for part in parts]), np.concatenate([part.error for part in parts])
+    )
+
+
+def _joined(frames: list, width: int) -> Rounded:
+    return Rounded(
+        np.array([frame.value for frame in frames]).reshape(-1, width),
+        np.array([frame.error for frame in frames]).reshape(-1, width),
+    )
