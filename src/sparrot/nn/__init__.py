@@ -1,0 +1,6 @@
+"""Recurrent networks in torch, built from an architecture."""
+
+from sparrot.nn.builder import Encoder as Encoder
+from sparrot.nn.builder import Front as Front
+from sparrot.nn.builder import build_architecture as build_architecture
+from sparrot.nn.network import CtcNetwork as CtcNetwork

@@ -1,0 +1,89 @@
+"""From a few numbers to an architecture."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from sparrot.architecture import (
+    Activation,
+    Architecture,
+    Cell,
+    Convolution,
+    Layer,
+    LayerNorm,
+    Linear,
+    Recurrent,
+    Window,
+)
+
+
+@dataclass(frozen=True)
+class Front:
+    """What stands before the first recurrent layer.
+
+    kind:   none; context: ± `frames` neighbours of each frame; stack: `frames` side by side, one every
+            `stride`; convolution: 1-D over time, `frames` wide, one every `stride`, to `channels`.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    kind: Literal["none", "context", "stack", "convolution"] = "none"
+    frames: int = 1
+    stride: int = 1
+    channels: int = 256
+
+    def layers(self) -> Iterator[Layer]:
+        """At most one layer."""
+        if self.kind == "context":
+            yield Window("context", self.frames, self.frames, self.stride)
+        elif self.kind == "stack":
+            yield Window("stack", 0, self.frames - 1, self.stride)
+        elif self.kind == "convolution":
+            yield Convolution("conv0", self.channels, self.frames, self.stride, activation="relu")
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A stack of equal recurrent layers, then fully connected ones.
+
+    reduce_after: number of the recurrent layer (from 1) after which frames are concatenated in pairs.
+    fc:           sizes of the hidden fully connected layers.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    cell: Cell = "lstm"
+    layers: int = 3
+    cells: int = 256
+    projection: int | None = None
+    bidirectional: bool = False
+    layer_norm: bool = False
+    reduce_after: int | None = None
+    fc: tuple[int, ...] = ()
+    activation: Activation = "clipped_relu"
+
+    def __post_init__(self) -> None:
+        after = self.reduce_after
+        if self.layers < 1 or not (after is None or 1 <= after <= self.layers):
+            raise ValueError(
+                f"an encoder has at least one layer, and reduces time after one it has; got {self.layers} "
+                f"layers and reduce_after {self.reduce_after}"
+            )
+
+
+def build_architecture(input_width: int, front: Front, encoder: Encoder, n_tokens: int) -> Architecture:
+    """The architecture of a CTC recogniser: front, recurrent layers, fully connected layers, `output`."""
+    layers = [*front.layers(), *_recurrent(encoder)]
+    layers += [Linear(f"fc{i}", size, encoder.activation) for i, size in enumerate(encoder.fc)]
+    layers.append(Linear("output", n_tokens))
+    return Architecture(input_width, tuple(layers))
+
+
+def _recurrent(encoder: Encoder) -> Iterator[Layer]:
+    for i in range(encoder.layers):
+        name = f"{encoder.cell}{i}"
+        yield Recurrent(name, encoder.cell, encoder.cells, encoder.projection, encoder.bidirectional)
+        if encoder.layer_norm:
+            yield LayerNorm(f"norm{i}")
+        if encoder.reduce_after == i + 1:
+            yield Window("reduction", 0, 1, 2)

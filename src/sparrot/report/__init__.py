@@ -1,0 +1,1 @@
+"""Results of recipes: one JSON shape, and the figures drawn from it; needs the extra `train`."""

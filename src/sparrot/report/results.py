@@ -1,0 +1,105 @@
+"""What a recipe or benchmark measured, in the one shape that tables are made from."""
+
+import json
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sparrot.atomic import atomic_write
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A figure that was promised.
+
+    unit: of both figures, such as `%`; empty if they have none.
+    why:  the reason if it is not met; required then.
+    """
+
+    name: str
+    required: float
+    measured: float
+    better: Literal["higher", "lower"]
+    unit: str = ""
+    why: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.met and not self.why:
+            raise ValueError(
+                f"goal `{self.name}` is not met ({self.measured:.4g}{self.unit} instead of "
+                f"{self.required:.4g}{self.unit}): a result says why"
+            )
+
+    @property
+    def met(self) -> bool:
+        """Whether the measured figure is at least as good as the required one."""
+        if self.better == "higher":
+            return self.measured >= self.required
+        return self.measured <= self.required
+
+    def to_json(self) -> dict[str, Any]:
+        """Its entry in a result file."""
+        return {**asdict(self), "met": self.met}
+
+
+@dataclass(frozen=True)
+class Result:
+    """Rows of figures and the goals they were measured for.
+
+    rows: each names its method, set, level, metric, value and unit, and what else is known of it.
+    """
+
+    command: str
+    commit: str | None
+    seeds: Sequence[int]
+    rows: Sequence[Mapping[str, Any]]
+    goals: Sequence[Goal]
+
+    def write(self, path: Path) -> None:
+        """Writes the result file, with the machine it runs on, in the place of `path`."""
+        described = {
+            "command": self.command,
+            "commit": self.commit,
+            "machine": machine(),
+            "seeds": list(self.seeds),
+            "rows": [dict(row) for row in self.rows],
+            "goals": [goal.to_json() for goal in self.goals],
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            file.write((json.dumps(described, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def machine() -> dict[str, Any]:
+    """Processor, its cores, system and Python of this machine."""
+    return {
+        "cpu": _processor(),
+        "cores": _n_cores(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+
+
+def head_commit() -> str | None:
+    """The commit that is checked out here; None outside a checkout."""
+    try:
+        command = ["git", "rev-parse", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _n_cores() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,1 @@
+"""Training: configuration, data, loop, checkpoints; needs the extra `train`."""

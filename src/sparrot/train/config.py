@@ -1,0 +1,317 @@
+"""The configuration of a training run: YAML into validated values, every key documented here.
+
+Unknown keys are errors that name the nearest known one, and all errors are shown together.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from sparrot.features import FeatureConfig
+from sparrot.nn import Encoder, Front, build_architecture
+from sparrot.sparsity import BlockShape, Levels
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DataConfig(_Section):
+    """Which utterances are trained on and how they are batched."""
+
+    train: list[str] = Field(min_length=1, description="Manifests; `packaged:train` is the packaged one.")
+    dev: list[str] = Field(min_length=1, description="Manifests that choose the best checkpoint.")
+    test: dict[str, str] = Field(default={}, description="Name → manifest; decoded by `sparrot eval` only.")
+    strings: int | None = Field(
+        default=None,
+        ge=1,
+        description="Join the recordings to this many connected strings, drawn anew each epoch.",
+    )
+    batch_seconds: float = Field(default=60.0, gt=0, description="Longest batch, padding included.")
+    max_seconds: float | None = Field(
+        default=None, gt=0, description="Longer training utterances are left out."
+    )
+    skip_too_short: bool = Field(default=False, description="Leave out utterances too short for their text.")
+
+
+class TokensConfig(_Section):
+    """What the network writes."""
+
+    kind: Literal["characters", "sentencepiece"] = "characters"
+    size: int | None = Field(
+        default=None, ge=2, description="Tokens of a sentencepiece model, blank included."
+    )
+
+    @model_validator(mode="after")
+    def _size_fits_kind(self) -> "TokensConfig":
+        if (self.size is None) == (self.kind == "sentencepiece"):
+            raise ValueError("`size` is given for sentencepiece tokens, and only for them")
+        return self
+
+
+class SpecAugment(_Section):
+    """Masks bands of values and spans of frames (Park et al. 2019), to the mean."""
+
+    frequency_masks: int = Field(default=2, ge=0)
+    frequency_width: int = Field(default=5, ge=1, description="Widest band, in feature values.")
+    time_masks: int = Field(default=2, ge=0)
+    time_width: int = Field(default=25, ge=1, description="Longest span, in feature frames.")
+    time_share: float = Field(
+        default=0.2, gt=0, le=1, description="Longest span, as a share of the utterance."
+    )
+
+
+class Noise(_Section):
+    """Mixes recordings of noise into speech."""
+
+    manifest: str
+    probability: float = Field(default=0.5, gt=0, le=1)
+    snr_db: tuple[float, float] = Field(default=(5.0, 25.0), description="Drawn evenly between the two.")
+
+    @field_validator("snr_db")
+    @classmethod
+    def _rises(cls, given: tuple[float, float]) -> tuple[float, float]:
+        return _rising(given)
+
+
+class AugmentConfig(_Section):
+    """What is done to training utterances; anew each epoch, from the seed."""
+
+    speed: tuple[float, ...] = Field(default=(), description="Factors drawn evenly, such as [0.9, 1.0, 1.1].")
+    gain_db: tuple[float, float] | None = Field(
+        default=None, description="Level change drawn between the two."
+    )
+    noise: Noise | None = None
+    spec: SpecAugment | None = None
+
+    @field_validator("speed")
+    @classmethod
+    def _within_reason(cls, speed: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(0.5 <= factor <= 2.0 for factor in speed):
+            raise ValueError("speed factors lie between 0.5 and 2")
+        return speed
+
+    @field_validator("gain_db")
+    @classmethod
+    def _rises(cls, given: tuple[float, float] | None) -> tuple[float, float] | None:
+        return None if given is None else _rising(given)
+
+
+class OptimiserConfig(_Section):
+    """How weights are updated."""
+
+    kind: Literal["sgd", "nesterov", "adamw"] = "adamw"
+    learning_rate: float = Field(default=1e-3, gt=0, description="The peak of the schedule.")
+    weight_decay: float = Field(default=0.0, ge=0)
+    momentum: float = Field(default=0.99, ge=0, lt=1, description="Of nesterov.")
+    clip_norm: float | None = Field(default=5.0, gt=0, description="Largest norm of the whole gradient.")
+
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> "OptimiserConfig":
+        if self.kind == "nesterov" and self.momentum == 0.0:
+            raise ValueError("nesterov needs a `momentum` above 0; without one choose sgd")
+        return self
+
+
+class ScheduleConfig(_Section):
+    """How the learning rate moves; shares are of all optimiser steps."""
+
+    kind: Literal["constant", "step", "one_cycle"] = "one_cycle"
+    warmup: float = Field(
+        default=0.1, ge=0, lt=1, description="Share in which the rate rises linearly from 0."
+    )
+    decay: float = Field(default=0.5, gt=0, lt=1, description="Factor of `step`, applied …")
+    every: float = Field(
+        default=0.1, gt=0, le=1, description="… each time this share has passed after the warm-up."
+    )
+
+
+class SparsityConfig(_Section):
+    """Dynamic sparsity; without this section a dense model is trained."""
+
+    levels: dict[str, dict[str, float]] = Field(description="Name → layer type → sparsity, densest first.")
+    block: str = "16x1"
+    begin: float = Field(
+        default=0.0, ge=0, lt=1, description="Share of the steps before sparsity grows: the full model alone."
+    )
+    initial: float = Field(default=0.0, ge=0, le=1, description="Share of the target it grows from.")
+    end: float = Field(default=0.4, gt=0, le=1, description="Share at which it reaches its target.")
+    freeze: float | None = Field(
+        default=0.7, gt=0, le=1, description="Share from which masks no longer change."
+    )
+    mask_every: int = Field(default=100, ge=1, description="Steps between mask updates.")
+    criterion: Literal["weight_gradient", "weight_change", "max", "l1", "l2"] = "weight_gradient"
+    scope: Literal["matrix", "type", "global"] = "matrix"
+    smoothing: float = Field(default=0.9, ge=0, lt=1)
+    nested: bool = Field(
+        default=True, description="False trains independent masks; export needs nested ones."
+    )
+    exclude: tuple[str, ...] = Field(default=(), description="Patterns of parameters that no level prunes.")
+    distillation: float = Field(
+        default=0.5, ge=0, le=1, description="Share of the full model's output in the loss."
+    )
+
+    @field_validator("block")
+    @classmethod
+    def _is_a_block(cls, block: str) -> str:
+        BlockShape.parse(block)
+        return block
+
+    @model_validator(mode="after")
+    def _reaches_its_levels(self) -> "SparsityConfig":
+        levels = Levels(**self.levels)
+        if self.nested:
+            levels.require_nested()
+        if not self.begin < self.end <= (self.freeze or 1.0):
+            raise ValueError(
+                f"sparsity grows from `begin` to `end` and freezes then or later; got begin {self.begin}, "
+                f"end {self.end} and freeze {self.freeze}"
+            )
+        return self
+
+
+class TrainingConfig(_Section):
+    """How long, and what is kept."""
+
+    epochs: int = Field(ge=1)
+    checkpoint_minutes: float = Field(default=5.0, gt=0)
+    eval_every: int = Field(default=1, ge=1, description="Epochs between evaluations on dev.")
+    init_from: str | None = Field(
+        default=None, description="Run folder or checkpoint whose weights training starts from."
+    )
+    threads: int | None = Field(default=None, ge=1, description="Threads of torch; None = torch's choice.")
+
+
+class Config(_Section):
+    """One training run."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    seed: int = Field(default=1, ge=0)
+    licence: str = Field(default="unspecified", description="Of the weights; written into the model file.")
+    data: DataConfig
+    features: FeatureConfig
+    tokens: TokensConfig = TokensConfig()
+    front: Front = Front()
+    encoder: Encoder = Encoder()
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="After every recurrent layer.")
+    chunk_frames: int = Field(default=8, ge=1, description="Output frames a streaming chunk.")
+    augment: AugmentConfig = AugmentConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    sparsity: SparsityConfig | None = None
+    training: TrainingConfig
+
+    @field_validator("features", mode="before")
+    @classmethod
+    def _features(cls, given: Any) -> Any:
+        return FeatureConfig.from_json(given) if isinstance(given, Mapping) else given
+
+    @model_validator(mode="after")
+    def _options_fit_together(self) -> "Config":
+        waves = {
+            "augment.speed": bool(self.augment.speed),
+            "augment.noise": self.augment.noise is not None,
+            "augment.gain_db": self.augment.gain_db is not None,
+            "data.strings": self.data.strings is not None,
+        }
+        wrong = [name for name, used in waves.items() if used]
+        if self.features.kind == "given" and wrong:
+            raise ValueError(f"given features have no waveform, which {', '.join(wrong)} would change")
+        return self
+
+    @model_validator(mode="after")
+    def _makes_a_network(self) -> "Config":
+        any_tokens = 2
+        network = build_architecture(self.features.input_width, self.front, self.encoder, any_tokens)
+        types = {matrix.type for matrix in network.matrices() if matrix.prunable}
+        pruned = {} if self.sparsity is None else self.sparsity.levels
+        unknown = sorted({kind for targets in pruned.values() for kind in targets} - types)
+        if unknown:
+            raise ValueError(
+                f"sparsity.levels prune {', '.join(unknown)} layers; the network has "
+                f"{', '.join(sorted(types))}"
+            )
+        return self
+
+
+def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
+    """The configuration in a YAML file, with `a.b=value` overrides; paths in it are as written.
+
+    Raises ValueError that lists everything wrong with it.
+    """
+    try:
+        described = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not YAML: {error}") from None
+    if not isinstance(described, dict):
+        raise ValueError(f"{path} must hold a mapping of sections, see docs/configuration.md")
+    for override in overrides:
+        _override(described, override)
+    return parse_config(described, str(path))
+
+
+def parse_config(described: Mapping[str, Any], source: str) -> Config:
+    """The configuration that a mapping describes. Raises ValueError that lists everything wrong."""
+    try:
+        return Config.model_validate(described)
+    except ValidationError as error:
+        problems = "; ".join(_problems(error))
+        raise ValueError(f"cannot use the configuration {source}: {problems}") from None
+
+
+def _rising(given: tuple[float, float]) -> tuple[float, float]:
+    low, high = given
+    if low > high:
+        raise ValueError(f"a range is written low end first; got {low} to {high}")
+    return given
+
+
+def _override(described: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ValueError(f"an override is written `section.key=value`; got `{override}`")
+    *sections, last = key.split(".")
+    place = described
+    for section in sections:
+        if place.get(section) is None:
+            place[section] = {}
+        place = place[section]
+        if not isinstance(place, dict):
+            raise ValueError(f"cannot override `{key}`: `{section}` is a value, not a section")
+    try:
+        place[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ValueError(f"cannot override `{key}`: `{text}` is not a YAML value") from None
+
+
+def _problems(error: ValidationError) -> Iterator[str]:
+    for problem in error.errors():
+        place = ".".join(str(part) for part in problem["loc"]) or "the whole"
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            message = "unknown key" + _nearest(problem["loc"])
+        yield f"`{place}`: {message}"
+
+
+def _nearest(place: tuple[int | str, ...]) -> str:
+    section: Any = Config
+    for part in place[:-1]:
+        section = _field_type(section, str(part)) or section
+    known = list(getattr(section, "model_fields", None) or getattr(section, "__dataclass_fields__", {}))
+    near = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.5)
+    return f", did you mean `{near[0]}`?" if near else f"; known are {', '.join(known)}"
+
+
+def _field_type(section: Any, name: str) -> Any:
+    """The section that a field holds, whether or not it is optional."""
+    field = getattr(section, "model_fields", {}).get(name)
+    if field is None:
+        return None
+    options = [field.annotation, *get_args(field.annotation)]
+    return next(
+        (o for o in options if hasattr(o, "model_fields") or hasattr(o, "__dataclass_fields__")), None
+    )

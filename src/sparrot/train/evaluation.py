@@ -1,0 +1,70 @@
+"""The error of a network in training, at every level."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+
+from sparrot.metrics import ErrorCounts, count_errors, total
+from sparrot.nn import CtcNetwork
+from sparrot.sparsity import DynamicSparsity
+from sparrot.text import CharacterTokens, SentencePieceTokens
+from sparrot.train.data import EvaluationData
+from sparrot.train.loss import greedy_tokens
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Errors by level, densest first, over one set of utterances."""
+
+    counts: dict[str, ErrorCounts]
+
+    @property
+    def score(self) -> float:
+        """What the best checkpoint minimises: WER + CER, summed over the levels (our choice)."""
+        return sum(counts.wer + counts.cer for counts in self.counts.values())
+
+    def disorder(self) -> str | None:
+        """A sentence if a denser level makes more word errors than a sparser one, else None."""
+        levels = list(self.counts.items())
+        for (denser, more), (sparser, less) in pairwise(levels):
+            if more.wer > less.wer:
+                return (
+                    f"level {denser} has a higher error ({more.wer:.2%} WER) than the sparser {sparser} "
+                    f"({less.wer:.2%}): the full model may be held back by its levels; train longer, lower "
+                    "the share of distillation, or start from a converged dense model (training.init_from)"
+                )
+        return None
+
+
+def evaluate(
+    network: CtcNetwork,
+    sparsity: DynamicSparsity,
+    data: EvaluationData,
+    tokens: CharacterTokens | SentencePieceTokens,
+) -> Evaluation:
+    """Greedy decoding of `data` at every level; the network is left in the mode it came in."""
+    was_training = network.training
+    network.eval()
+    try:
+        return Evaluation(
+            {level: _errors_at(level, network, sparsity, data, tokens) for level in sparsity.levels}
+        )
+    finally:
+        network.train(was_training)
+
+
+def _errors_at(
+    level: str,
+    network: CtcNetwork,
+    sparsity: DynamicSparsity,
+    data: EvaluationData,
+    tokens: CharacterTokens | SentencePieceTokens,
+) -> ErrorCounts:
+    counts = []
+    with sparsity.at(level), torch.inference_mode():
+        for batch in data.batches():
+            logits, lengths = network(batch.frames, batch.lengths)
+            for utterance, ids in zip(batch.utterances, greedy_tokens(logits, lengths), strict=True):
+                counts.append(count_errors(utterance.text, tokens.decode(ids)))
+    return total(counts)

@@ -1,0 +1,96 @@
+"""From a checkpoint to a model file."""
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sparrot import __version__
+from sparrot.model_file import LevelToWrite, ModelDescription, write_model
+from sparrot.nn import CtcNetwork
+from sparrot.sparsity import DynamicSparsity
+from sparrot.train.checkpoint import Checkpoint, load_checkpoint
+from sparrot.train.setup import make_sparsity
+
+
+def export(checkpoint_path: Path, model_path: Path) -> None:
+    """Writes the model file of a checkpoint: its weights, and the masks of every level.
+
+    Raises ValueError if the checkpoint has independent masks, which no single file can hold.
+    """
+    checkpoint = load_checkpoint(checkpoint_path)
+    setup = checkpoint.setup
+    network = CtcNetwork(setup.architecture)
+    network.load_state_dict(checkpoint.network)
+    sparsity = make_sparsity(network, setup.config.sparsity, 1)
+    sparsity.load_state_dict(checkpoint.sparsity)
+    if not sparsity.options.nested:
+        raise ValueError(
+            f"{checkpoint_path} was trained with independent masks, which do not share their bytes; a file "
+            "of several levels needs nested ones (sparsity.nested: true)"
+        )
+    matrices = network.matrix_names()
+    blocks = {
+        matrices[name]: (grid.block.rows, grid.block.columns)
+        for name, grid in sparsity.grids.items()
+        if name in pruned_by(sparsity)
+    }
+    levels = [_level(level, sparsity, matrices) for level in sparsity.levels]
+    write_model(model_path, _description(checkpoint), network.export(), levels, blocks)
+
+
+def pruned_by(sparsity: DynamicSparsity) -> set[str]:
+    """Parameters of which some level drops a block."""
+    return {
+        name
+        for level in sparsity.levels
+        for name, mask in sparsity.masks(level).items()
+        if mask.n_kept < mask.grid.n_blocks
+    }
+
+
+def _level(level: str, sparsity: DynamicSparsity, matrices: Mapping[str, str]) -> LevelToWrite:
+    pruned = pruned_by(sparsity)
+    kept = {
+        matrices[name]: (~mask.dropped_weights()).numpy()
+        for name, mask in sparsity.masks(level).items()
+        if name in pruned
+    }
+    return LevelToWrite(name=level, kept=kept, targets=dict(sparsity.levels[level]))
+
+
+def _description(checkpoint: Checkpoint) -> ModelDescription:
+    setup = checkpoint.setup
+    return ModelDescription(
+        architecture=setup.architecture,
+        features=setup.features,
+        tokens=setup.tokens,
+        chunk_frames=setup.config.chunk_frames,
+        licence=setup.config.licence,
+        provenance=_provenance(checkpoint),
+        configuration=setup.config.model_dump(mode="json"),
+        name=setup.config.name,
+    )
+
+
+def _provenance(checkpoint: Checkpoint) -> dict[str, Any]:
+    position = checkpoint.position
+    return {
+        "sparrot": __version__,
+        "torch": torch.__version__,
+        "commit": source_commit(),
+        "train": list(checkpoint.setup.config.data.train),
+        "epochs": position.epoch,
+        "updates": position.step,
+    }
+
+
+def source_commit() -> str | None:
+    """The commit that this code was checked out at; None outside a checkout."""
+    try:
+        command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

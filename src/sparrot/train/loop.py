@@ -1,0 +1,199 @@
+"""The training loop."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sparrot.corpora.sources import read_sources
+from sparrot.nn import CtcNetwork
+from sparrot.sparsity import MaskUpdate
+from sparrot.train.checkpoint import Checkpoint, Position, Setup, load_checkpoint, save_checkpoint
+from sparrot.train.config import Config
+from sparrot.train.data import Batch, EvaluationData, TrainingData, require_room
+from sparrot.train.evaluation import evaluate
+from sparrot.train.interrupt import Interrupt
+from sparrot.train.loss import ctc_loss, framewise_divergence
+from sparrot.train.optimisation import make_optimiser, rate_factor, set_rate
+from sparrot.train.record import Record
+from sparrot.train.setup import make_sparsity, new_network, new_setup
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one update did: loss by level (nats a token) and what happened to the masks."""
+
+    losses: dict[str, float]
+    masks: list[MaskUpdate]
+    rate: float
+
+
+class Trainer:
+    """A run: from its set-up to its last checkpoint.
+
+    setup:   what it is about.
+    folder:  where checkpoints (last.pt, best.pt) and the record go.
+    network: with the weights that it starts from.
+    """
+
+    def __init__(self, setup: Setup, folder: Path, network: CtcNetwork) -> None:
+        self.setup, self.folder, self.config = setup, folder, setup.config
+        if self.config.training.threads is not None:
+            torch.set_num_threads(self.config.training.threads)
+        self.data = TrainingData(self.config, setup.features, setup.tokens)
+        require_room(self.data, setup.architecture)
+        dev = read_sources(self.config.data.dev)
+        self.dev = EvaluationData(dev, setup.features, self.config.data.batch_seconds)
+        self.n_steps = self.config.training.epochs * len(self.data.epoch(0))
+        self.network = network
+        self.sparsity = make_sparsity(self.network, self.config.sparsity, self.n_steps)
+        self.optimiser = make_optimiser(self.network.parameters(), self.config.optimiser)
+        self.position = Position()
+        self._saved_at = time.monotonic()
+
+    @classmethod
+    def resumed(cls, config: Config, folder: Path) -> "Trainer":
+        """The run in `folder` as its last checkpoint left it. Raises ValueError if `config` differs."""
+        checkpoint = load_checkpoint(folder / "last.pt")
+        if checkpoint.setup.config != config:
+            raise ValueError(
+                f"cannot resume {folder}: its configuration differs from the one given; resume with the same "
+                "recipe and overrides, or train into another folder"
+            )
+        network = CtcNetwork(checkpoint.setup.architecture, config.dropout)
+        network.load_state_dict(checkpoint.network)
+        trainer = cls(checkpoint.setup, folder, network)
+        trainer.optimiser.load_state_dict(checkpoint.optimiser)
+        trainer.sparsity.load_state_dict(checkpoint.sparsity)
+        trainer.position = checkpoint.position
+        torch.set_rng_state(checkpoint.random)
+        return trainer
+
+    @classmethod
+    def new(cls, config: Config, folder: Path) -> "Trainer":
+        """A new run. Raises ValueError if `folder` already holds one."""
+        if (folder / "last.pt").exists():
+            raise ValueError(f"{folder} already holds a run: go on with --resume, or choose another folder")
+        setup = new_setup(config)
+        trainer = cls(setup, folder, new_network(setup))
+        folder.mkdir(parents=True, exist_ok=True)
+        return trainer
+
+    def run(self, record: Record) -> None:
+        """Trains to the end, keeping checkpoints and the record.
+
+        Raises KeyboardInterrupt after saving, if the user stopped it, and ValueError naming the
+        batch if a loss is not finite.
+        """
+        with Interrupt() as interrupt, record.running(self.n_steps, self.position.step):
+            self.network.train()
+            while self.position.epoch < self.config.training.epochs:
+                for batch in self.data.batches(self.position.epoch, self.position.batch):
+                    record.update(self.position, self.update(batch))
+                    self._checkpoint_if_due()
+                    if interrupt.requested:
+                        self.save(self.folder / "last.pt")
+                        raise KeyboardInterrupt
+                self._end_epoch(record)
+
+    def update(self, batch: Batch) -> Update:
+        """One update: a forward and backward pass at each level, then one optimiser step."""
+        rate = self.config.optimiser.learning_rate * rate_factor(
+            self.position.step / self.n_steps, self.config.schedule
+        )
+        set_rate(self.optimiser, rate)
+        self.optimiser.zero_grad(set_to_none=True)
+        losses = dict(self._passes(batch))
+        self._clip_gradient(batch)
+        self.optimiser.step()
+        masks = self.sparsity.step()
+        self.position.step += 1
+        self.position.batch += 1
+        return Update(losses, masks, rate)
+
+    def save(self, path: Path) -> None:
+        """Writes a checkpoint of the run as it stands."""
+        save_checkpoint(
+            path,
+            Checkpoint(
+                self.setup,
+                replace(self.position),
+                self.network.state_dict(),
+                self.optimiser.state_dict(),
+                self.sparsity.state_dict(),
+                torch.get_rng_state(),
+            ),
+        )
+        self._saved_at = time.monotonic()
+
+    def _passes(self, batch: Batch) -> Iterator[tuple[str, float]]:
+        teacher: Tensor | None = None
+        for level in self._levels_to_train():
+            with self.sparsity.at(level):
+                logits, lengths = self.network(batch.frames, batch.lengths)
+                loss = self._loss(logits, lengths, batch, teacher)
+                self._require_finite(f"loss of level {level}", loss, batch)
+                loss.backward()
+            yield level, loss.item()
+            teacher = logits.detach() if teacher is None else teacher
+
+    def _levels_to_train(self) -> tuple[str, ...]:
+        """All levels, or, until sparsity begins to grow, the full model alone: the others equal it."""
+        begun = self.position.step >= self.sparsity.schedule.begin
+        return self.sparsity.passes() if begun else (self.sparsity.levels.full,)
+
+    def _loss(self, logits: Tensor, lengths: Tensor, batch: Batch, teacher: Tensor | None) -> Tensor:
+        """(1 − a) · CTC + a · KL(full model ‖ level), each summed over the batch, a token of its text."""
+        n_tokens = batch.target_lengths.sum().clamp(min=1)
+        task = ctc_loss(logits, lengths, batch.targets, batch.target_lengths).sum() / n_tokens
+        share = self.config.sparsity.distillation if self.config.sparsity is not None else 0.0
+        if teacher is None or share == 0.0:
+            return task
+        divergence = framewise_divergence(logits, teacher, lengths).sum() / n_tokens
+        return (1.0 - share) * task + share * divergence
+
+    def _clip_gradient(self, batch: Batch) -> None:
+        """Scales the gradient of all passes together down to the largest norm that is allowed."""
+        largest = self.config.optimiser.clip_norm
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.network.parameters(), math.inf if largest is None else largest
+        )
+        self._require_finite("norm of the gradient", norm, batch)
+
+    def _require_finite(self, what: str, value: Tensor, batch: Batch) -> None:
+        """Raises ValueError, before any weight has moved, if training has diverged."""
+        if not torch.isfinite(value):
+            raise ValueError(
+                f"the {what} is {value.item()} at step {self.position.step}, in the batch of {batch.ids}; "
+                "lower optimiser.learning_rate, or look at these utterances with `sparrot data check`"
+            )
+
+    def _checkpoint_if_due(self) -> None:
+        if time.monotonic() - self._saved_at >= 60.0 * self.config.training.checkpoint_minutes:
+            self.save(self.folder / "last.pt")
+
+    def _end_epoch(self, record: Record) -> None:
+        self.position.epoch += 1
+        self.position.batch = 0
+        last = self.position.epoch == self.config.training.epochs
+        if self.position.epoch % self.config.training.eval_every == 0 or last:
+            self._evaluate(record)
+        self.save(self.folder / "last.pt")
+
+    def _evaluate(self, record: Record) -> None:
+        """Measures dev; the best checkpoint is chosen among those whose sparsity has reached its target."""
+        dev = evaluate(self.network, self.sparsity, self.dev, self.setup.tokens)
+        reached = self.config.sparsity is None or self._sparsity_is_reached()
+        better = reached and (self.position.best is None or dev.score < self.position.best)
+        record.evaluation(self.position, dev, is_best=better)
+        if better:
+            self.position.best = dev.score
+            self.save(self.folder / "best.pt")
+
+    def _sparsity_is_reached(self) -> bool:
+        """Whether every level is as sparse as it will be; masks are renewed at the step where that is so."""
+        return self.sparsity.step_count >= self.sparsity.schedule.end

@@ -1,0 +1,107 @@
+"""From a configuration to everything a run is made of."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from sparrot.corpora.sources import read_sources
+from sparrot.nn import CtcNetwork, build_architecture
+from sparrot.sparsity import (
+    BlockShape,
+    Criterion,
+    CubicSchedule,
+    DynamicOptions,
+    DynamicSparsity,
+    Levels,
+    Magnitude,
+    WeightChange,
+    WeightGradient,
+)
+from sparrot.train.checkpoint import Setup, find_checkpoint, load_checkpoint
+from sparrot.train.config import Config, SparsityConfig
+from sparrot.train.data import heard_in, make_tokens, measured_features
+
+DENSE = "dense"  # the only level of a model that is trained without sparsity
+
+
+def new_setup(config: Config) -> Setup:
+    """The set-up of a new run: features and tokens of its training data, or of the run it starts from.
+
+    Raises ValueError if the run it starts from has other features, tokens or another architecture.
+    """
+    if config.training.init_from is None:
+        utterances = heard_in(0, read_sources(config.data.train), config)
+        tokens = make_tokens(config.tokens, [utterance.text for utterance in utterances])
+        features = measured_features(config, utterances)
+    else:
+        earlier = load_checkpoint(find_checkpoint(Path(config.training.init_from))).setup
+        tokens, features = earlier.tokens, earlier.features
+    setup = Setup(
+        config,
+        build_architecture(features.input_width, config.front, config.encoder, tokens.n_tokens),
+        features,
+        tokens,
+    )
+    if config.training.init_from is not None:
+        _require_like(earlier, setup)
+    return setup
+
+
+def new_network(setup: Setup) -> CtcNetwork:
+    """The network of a new run: drawn from the seed, or with the weights of `training.init_from`."""
+    torch.manual_seed(setup.config.seed)
+    network = CtcNetwork(setup.architecture, setup.config.dropout)
+    if setup.config.training.init_from is not None:
+        earlier = load_checkpoint(find_checkpoint(Path(setup.config.training.init_from)))
+        network.load_state_dict(earlier.network)
+    return network
+
+
+def make_sparsity(network: CtcNetwork, config: SparsityConfig | None, n_steps: int) -> DynamicSparsity:
+    """The sparsity of a run of `n_steps` updates; without configuration, one dense level."""
+    if config is None:
+        levels = Levels(**{DENSE: {}})
+        return DynamicSparsity(network, levels, block=BlockShape(1, 1), schedule=CubicSchedule(0, 1))
+    begin = round(config.begin * n_steps)
+    end = max(round(config.end * n_steps), begin + 1)
+    schedule = CubicSchedule(begin, end, config.initial)
+    options = DynamicOptions(
+        criterion=_criterion(config),
+        scope=config.scope,
+        nested=config.nested,
+        mask_every=config.mask_every,
+        freeze_at=None if config.freeze is None else max(round(config.freeze * n_steps), schedule.end),
+        smoothing=config.smoothing,
+        exclude=config.exclude,
+    )
+    levels = Levels(**config.levels)
+    return DynamicSparsity(
+        network, levels, block=BlockShape.parse(config.block), schedule=schedule, options=options
+    )
+
+
+def _require_like(earlier: Setup, setup: Setup) -> None:
+    """Raises ValueError unless the weights of an earlier run mean the same in this one."""
+    asked = replace(setup.config.features, mean=None, scale=None)
+    differs = {
+        "features": asked != replace(earlier.features, mean=None, scale=None),
+        "tokens": setup.config.tokens != earlier.config.tokens,
+        "front and encoder": setup.architecture != earlier.architecture,
+    }
+    wrong = [name for name, is_other in differs.items() if is_other]
+    if wrong:
+        raise ValueError(
+            f"cannot start from the weights of {setup.config.training.init_from} (training.init_from): it "
+            f"has other {' and other '.join(wrong)}; give this run the same"
+        )
+
+
+def _criterion(config: SparsityConfig) -> Criterion:
+    match config.criterion:
+        case "weight_gradient":
+            return WeightGradient()
+        case "weight_change":
+            return WeightChange()
+        case norm:
+            return Magnitude(norm)

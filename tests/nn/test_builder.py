@@ -1,0 +1,53 @@
+import pytest
+
+from sparrot.architecture import Convolution, LayerNorm, Linear, Recurrent, Window
+from sparrot.nn import Encoder, Front, build_architecture
+
+
+@pytest.mark.parametrize(
+    ("front", "layers"),
+    [
+        (Front(), ()),
+        (Front("context", frames=3, stride=2), (Window("context", 3, 3, 2),)),
+        (Front("stack", frames=3, stride=2), (Window("stack", 0, 2, 2),)),
+        (
+            Front("convolution", frames=11, stride=2, channels=7),
+            (Convolution("conv0", 7, kernel=11, stride=2, activation="relu"),),
+        ),
+    ],
+)
+def test_the_front_comes_first(front, layers):
+    built = build_architecture(5, front, Encoder(layers=1, cells=4), 3)
+    assert built.layers == (*layers, Recurrent("lstm0", "lstm", 4), Linear("output", 3))
+    assert (built.input_width, built.n_tokens) == (5, 3)
+
+
+def test_every_part_of_an_encoder_is_in_its_place():
+    encoder = Encoder(
+        "gru",
+        layers=2,
+        cells=6,
+        bidirectional=True,
+        layer_norm=True,
+        reduce_after=1,
+        fc=(9, 8),
+        activation="tanh",
+    )
+    assert build_architecture(5, Front(), encoder, 3).layers == (
+        Recurrent("gru0", "gru", 6, bidirectional=True),
+        LayerNorm("norm0"),
+        Window("reduction", 0, 1, 2),
+        Recurrent("gru1", "gru", 6, bidirectional=True),
+        LayerNorm("norm1"),
+        Linear("fc0", 9, "tanh"),
+        Linear("fc1", 8, "tanh"),
+        Linear("output", 3),
+    )
+    projected = build_architecture(5, Front(), Encoder(layers=1, cells=6, projection=2), 3)
+    assert projected.layers[0] == Recurrent("lstm0", "lstm", 6, projection=2)
+
+
+@pytest.mark.parametrize("wrong", [{"layers": 0}, {"layers": 2, "reduce_after": 3}, {"reduce_after": 0}])
+def test_an_encoder_reduces_time_after_a_layer_it_has(wrong):
+    with pytest.raises(ValueError, match="at least one layer, and reduces time after one it has; got"):
+        Encoder(**wrong)

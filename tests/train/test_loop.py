@@ -1,0 +1,317 @@
+import io
+import itertools
+import json
+import math
+import signal
+
+import pytest
+import torch
+from rich.console import Console
+from torch.nn.functional import ctc_loss, kl_div, log_softmax
+
+from sparrot.corpora.loading import load_features
+from sparrot.metrics import ErrorCounts
+from sparrot.nn import CtcNetwork
+from sparrot.sparsity import BlockMask
+from sparrot.train import data as data_module
+from sparrot.train import loop as loop_module
+from sparrot.train.checkpoint import Position, load_checkpoint
+from sparrot.train.evaluation import Evaluation
+from sparrot.train.loop import Trainer
+from sparrot.train.optimisation import rate_factor
+from sparrot.train.record import Record
+from train import tiny
+
+# Losses of `large` and `small` at some steps of `tiny.recipe` with two levels, seed 1, torch 2.13 on x86-64.
+KNOWN = {0: (1, 1)}
+
+
+def quiet(folder) -> Record:
+    return Record(folder, Position(), console=Console(file=io.StringIO()))
+
+
+def first_updates(trainer: Trainer):
+    """Updates without end, epoch after epoch, without evaluation."""
+    for epoch in itertools.count():
+        for batch in trainer.data.batches(epoch):
+            yield trainer.update(batch)
+
+
+# what an update computes
+
+
+def test_fifty_steps_of_a_tiny_recipe_have_known_losses(corpus, tmp_path):
+    config = tiny.config(corpus, {"sparsity": tiny.SPARSE | {"mask_every": 10}, "training.epochs": 11})
+    trainer = Trainer.new(config, tmp_path)
+    assert trainer.n_steps == 55
+    losses = [update.losses for update in itertools.islice(first_updates(trainer), 50)]
+    found = {step: (losses[step]["large"], losses[step]["small"]) for step in KNOWN}
+    assert found == pytest.approx(KNOWN, rel=0.02)  # a loss at step 50 has gone through 50 rounded updates
+    assert losses[49]["large"] < 0.2 * losses[0]["large"]
+
+
+def masked(network: CtcNetwork, masks: dict[str, BlockMask]) -> CtcNetwork:
+    """A copy of a network with weights dropped."""
+    copy = CtcNetwork(network.architecture)
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    for name, mask in masks.items():
+        state[name][mask.dropped_weights()] = 0.0
+    copy.load_state_dict(state)
+    return copy
+
+
+def loss_of(logits, lengths, batch, teacher, share):
+    """The loss of a level by torch's own functions, utterance by utterance."""
+    total = torch.zeros(())
+    for i, n in enumerate(lengths.tolist()):
+        n_tokens = batch.target_lengths[i : i + 1]
+        log_probs = log_softmax(logits[i, :n], 1)
+        task = ctc_loss(
+            log_probs[:, None],
+            batch.targets[i : i + 1, : n_tokens.item()],
+            lengths[i : i + 1],
+            n_tokens,
+            reduction="sum",
+        )
+        if teacher is None:
+            total = total + task
+        else:
+            apart = kl_div(log_probs, log_softmax(teacher[i, :n], 1), reduction="sum", log_target=True)
+            total = total + (1 - share) * task + share * apart
+    return total / batch.target_lengths.sum()
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.01])
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_an_update_sums_the_gradients_of_all_levels(corpus, tmp_path, share, clip_norm):
+    changes = {
+        "sparsity": tiny.SPARSE | {"distillation": share},
+        "optimiser": {"kind": "sgd", "learning_rate": 0.5, "clip_norm": clip_norm},
+        "schedule": {"kind": "constant", "warmup": 0.5},
+    }
+    trainer = Trainer.new(tiny.config(corpus, changes), tmp_path)
+    state = trainer.sparsity.state_dict()
+    masks = {
+        name: BlockMask(torch.arange(grid.n_blocks).reshape(grid.shape) % 3 != 0, grid)
+        for name, grid in trainer.sparsity.grids.items()
+    }
+    trainer.sparsity.load_state_dict(state | {"keep": {"small": {n: m.keep for n, m in masks.items()}}})
+    trainer.position.step = 4
+    batch = next(trainer.data.batches(0))
+    full, small = masked(trainer.network, {}), masked(trainer.network, masks)
+    before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+
+    update = trainer.update(batch)
+
+    teacher, lengths = full(batch.frames, batch.lengths)
+    losses = {"large": loss_of(teacher, lengths, batch, None, share)}
+    logits, lengths = small(batch.frames, batch.lengths)
+    losses["small"] = loss_of(logits, lengths, batch, None if share == 0 else teacher.detach(), share)
+    sum(losses.values()).backward()
+    gradients = {name: parameter.grad for name, parameter in full.named_parameters()}
+    for name, parameter in small.named_parameters():
+        dropped = (
+            masks[name].dropped_weights() if name in masks else torch.zeros_like(parameter, dtype=torch.bool)
+        )
+        gradients[name] = gradients[name] + parameter.grad.masked_fill(dropped, 0.0)
+    norm = math.sqrt(sum(float(g.double().square().sum()) for g in gradients.values()))
+    scale = 1.0 if clip_norm is None else min(1.0, clip_norm / (norm + 1e-6))
+    rate = 0.5 * rate_factor(4 / trainer.n_steps, trainer.config.schedule)
+    assert update.losses == pytest.approx({k: v.item() for k, v in losses.items()}, rel=1e-5)
+    assert update.rate == rate
+    for name, value in trainer.network.state_dict().items():
+        expected = before[name] - rate * scale * gradients[name]
+        torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-6 * rate)
+    assert (trainer.position.step, trainer.position.batch) == (5, 1)
+
+
+def test_masks_change_when_they_are_due_and_reach_their_target(corpus, tmp_path):
+    config = tiny.config(corpus, {"sparsity": tiny.SPARSE, "training.epochs": 4})
+    trainer = Trainer.new(config, tmp_path)
+    assert (trainer.n_steps, trainer.sparsity.schedule.end, trainer.sparsity.options.freeze_at) == (20, 8, 14)
+    updates = [update.masks for update in itertools.islice(first_updates(trainer), 20)]
+    assert [step for step, masks in enumerate(updates, 1) if masks] == [3, 6, 8, 9, 12, 14]
+    assert trainer.sparsity.sparsity("small") == pytest.approx({"lstm": 0.75, "fc": 0.5}, abs=0.02)
+
+
+# what stops it
+
+
+def poisoned(monkeypatch, name: str) -> None:
+    """Lets the features of one utterance have a NaN in the middle."""
+
+    def load(utterance, config):
+        frames = load_features(utterance, config).copy()
+        if utterance.id == name and config.mean is not None:
+            frames[len(frames) // 2, 3] = math.nan
+        return frames
+
+    monkeypatch.setattr(data_module, "load_features", load)
+
+
+def test_a_loss_that_is_nan_names_its_batch_and_moves_no_weight(corpus, tmp_path, monkeypatch):
+    poisoned(monkeypatch, "1_jackson_10")
+    trainer = Trainer.new(tiny.config(corpus, {"sparsity": tiny.SPARSE}), tmp_path)
+    weights = {}
+
+    def step_pre_hook(*_):
+        weights["after"] = None
+
+    with pytest.raises(
+        ValueError, match=r"^the loss of level large is nan at step \d+, in the batch of "
+    ) as caught:
+        trainer.run(quiet(tmp_path))
+    named = str(caught.value).split("in the batch of ")[1].split(";")[0].split(", ")
+    assert "1_jackson_10" in named
+    assert 1 < len(named) < 36
+    assert f"at step {trainer.position.step}," in str(caught.value)
+    assert all(value.isfinite().all() for value in trainer.network.state_dict().values())
+
+
+def test_a_gradient_that_overflows_names_its_batch_and_moves_no_weight(corpus, tmp_path):
+    trainer = Trainer.new(tiny.config(corpus), tmp_path)
+    trainer.network.layers["output"].linear.bias.register_hook(lambda gradient: gradient * math.inf)
+    before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+    with pytest.raises(
+        ValueError, match=r"^the norm of the gradient is (inf|nan) at step 0, in the batch of \d_"
+    ):
+        trainer.run(quiet(tmp_path))
+    torch.testing.assert_close(dict(trainer.network.state_dict()), before, rtol=0, atol=0)
+
+
+def test_ctrl_c_finishes_the_update_and_keeps_it(corpus, tmp_path, monkeypatch):
+    trainer = Trainer.new(tiny.config(corpus), tmp_path)
+    update = trainer.update
+
+    def interrupted(batch):
+        if trainer.position.step == 6:
+            signal.raise_signal(signal.SIGINT)
+        return update(batch)
+
+    monkeypatch.setattr(trainer, "update", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run(quiet(tmp_path))
+    kept = load_checkpoint(tmp_path / "last.pt")
+    assert (kept.position.step, kept.position.epoch, kept.position.batch) == (7, 1, 2)
+    torch.testing.assert_close(kept.network, dict(trainer.network.state_dict()), rtol=0, atol=0)
+
+
+# checkpoints and evaluation
+
+
+def checkpoints(trainer: Trainer, monkeypatch) -> list[tuple[str, Position]]:
+    """What will be saved, and when."""
+    saved, save = [], trainer.save
+
+    def spy(path):
+        save(path)
+        saved.append((path.name, load_checkpoint(path).position))
+
+    monkeypatch.setattr(trainer, "save", spy)
+    return saved
+
+
+@pytest.mark.parametrize(("minutes", "steps"), [(1e-9, [1, 2, 3, 4, 5, 5, 5]), (60.0, [5, 5])])
+def test_checkpoints_come_in_time_and_after_every_epoch(corpus, tmp_path, monkeypatch, minutes, steps):
+    changes = {"training": {"epochs": 1, "checkpoint_minutes": minutes}}
+    trainer = Trainer.new(tiny.config(corpus, changes), tmp_path)
+    saved = checkpoints(trainer, monkeypatch)
+    trainer.run(quiet(tmp_path))
+    assert [position.step for _, position in saved] == steps
+    assert [name for name, _ in saved[-2:]] == ["best.pt", "last.pt"]
+    assert (saved[-1][1].epoch, saved[-1][1].batch) == (1, 0)
+
+
+def errors(n: int) -> ErrorCounts:
+    return ErrorCounts(100, n, 0, 0, 100, 0)
+
+
+def scripted(monkeypatch, *levels: tuple[int, int]) -> None:
+    """Lets the evaluations find these word errors, of 100, at large and small."""
+    results = iter(levels)
+
+    def evaluate(network, sparsity, data, tokens):
+        return Evaluation(dict(zip(("large", "small"), map(errors, next(results)), strict=True)))
+
+    monkeypatch.setattr(loop_module, "evaluate", evaluate)
+
+
+def told(folder) -> list[dict]:
+    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [row for row in rows if row["event"] == "dev"]
+
+
+def test_the_best_checkpoint_has_the_lowest_error_once_sparsity_is_reached(corpus, tmp_path, monkeypatch):
+    scripted(monkeypatch, (1, 1), (30, 30), (20, 30), (20, 30), (10, 35), (30, 20))
+    sparse = tiny.SPARSE | {"end": 0.3, "freeze": 0.5}  # of 30 steps, 5 an epoch: reached at step 9
+    trainer = Trainer.new(tiny.config(corpus, {"sparsity": sparse, "training.epochs": 6}), tmp_path)
+    saved = checkpoints(trainer, monkeypatch)
+    trainer.run(quiet(tmp_path))
+    best = [(p.epoch, p.best) for name, p in saved if name == "best.pt"]
+    assert best == [(2, 0.6), (3, 0.5), (5, pytest.approx(0.45))]
+    assert [row["best"] for row in told(tmp_path)] == [False, True, True, False, True, False]
+    assert load_checkpoint(tmp_path / "best.pt").position.step == 25
+    assert load_checkpoint(tmp_path / "last.pt").position.best == pytest.approx(0.45)
+
+
+def test_sparsity_is_reached_at_the_end_of_its_schedule_however_seldom_masks_change(corpus, tmp_path):
+    sparse = tiny.SPARSE | {"mask_every": 100, "end": 0.8, "freeze": 1.0}
+    trainer = Trainer.new(tiny.config(corpus, {"sparsity": sparse, "training.epochs": 1}), tmp_path)
+    assert trainer.sparsity.schedule.end == 4
+    trainer.run(quiet(tmp_path))
+    assert trainer.sparsity.sparsity("small") == pytest.approx({"lstm": 0.75, "fc": 0.5}, abs=0.02)
+    assert (tmp_path / "best.pt").exists()
+
+
+def test_the_error_of_every_level_is_logged_with_a_warning(corpus, tmp_path, monkeypatch):
+    scripted(monkeypatch, (5, 9), (7, 6))
+    console = Console(file=io.StringIO(), width=400)
+    config = tiny.config(corpus, {"sparsity": tiny.SPARSE, "training": {"epochs": 4, "eval_every": 2}})
+    Trainer.new(config, tmp_path).run(Record(tmp_path, Position(), console=console))
+    rows = told(tmp_path)
+    assert [(row["epoch"], row["step"]) for row in rows] == [(2, 10), (4, 20)]
+    assert [{k: v["wer"] for k, v in row["levels"].items()} for row in rows] == [
+        {"large": 0.05, "small": 0.09},
+        {"large": 0.07, "small": 0.06},
+    ]
+    shown = console.file.getvalue()
+    assert (
+        shown.count("warning: level large has a higher error (7.00% WER) than the sparser small (6.00%)") == 1
+    )
+    assert shown.count("warning") == 1
+
+
+def test_the_last_epoch_is_evaluated_whatever_the_interval(corpus, tmp_path, monkeypatch):
+    scripted(monkeypatch, (5, 9), (7, 6))
+    config = tiny.config(corpus, {"sparsity": tiny.SPARSE, "training": {"epochs": 3, "eval_every": 2}})
+    Trainer.new(config, tmp_path).run(quiet(tmp_path))
+    assert [row["epoch"] for row in told(tmp_path)] == [2, 3]
+
+
+# folders
+
+
+def test_a_folder_that_holds_a_run_is_not_trained_into(corpus, tmp_path):
+    config = tiny.config(corpus)
+    Trainer.new(config, tmp_path).save(tmp_path / "last.pt")
+    with pytest.raises(
+        ValueError, match=r"already holds a run: go on with --resume, or choose another folder"
+    ):
+        Trainer.new(config, tmp_path)
+
+
+def test_a_run_goes_on_with_its_own_configuration_only(corpus, tmp_path):
+    config = tiny.config(corpus)
+    Trainer.new(config, tmp_path).save(tmp_path / "last.pt")
+    assert Trainer.resumed(tiny.config(corpus), tmp_path).position == Position()
+    with pytest.raises(ValueError, match=r"cannot resume .*: its configuration differs from the one given"):
+        Trainer.resumed(tiny.config(corpus, {"training.epochs": 3}), tmp_path)
+
+
+def test_threads_are_those_of_the_recipe(corpus, tmp_path):
+    before = torch.get_num_threads()
+    try:
+        Trainer.new(tiny.config(corpus, {"training.threads": 2}), tmp_path)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

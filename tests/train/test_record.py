@@ -1,0 +1,131 @@
+import io
+import json
+import re
+
+import pytest
+from rich.console import Console
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+from sparrot.metrics import ErrorCounts
+from sparrot.sparsity import MaskUpdate
+from sparrot.train.checkpoint import Position
+from sparrot.train.evaluation import Evaluation
+from sparrot.train.loop import Update
+from sparrot.train.record import Record
+
+DEV = Evaluation({"large": ErrorCounts(10, 2, 0, 0, 20, 1), "small": ErrorCounts(10, 1, 0, 0, 20, 1)})
+
+
+def update(step: int, loss: float = 1.5) -> Update:
+    return Update({"large": loss, "small": 2.5}, [MaskUpdate(step, "small", 4, 3, 0.25)], rate=0.125)
+
+
+def told(folder) -> list[dict]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def console():
+    return Console(file=io.StringIO(), width=200)
+
+
+def test_mask_updates_and_evaluations_are_rows(tmp_path, console):
+    record = Record(tmp_path, Position(), console=console)
+    with record.running(n_steps=10, step=0):
+        record.update(Position(step=3), update(3))
+        record.evaluation(Position(epoch=1, step=4), DEV, is_best=True)
+    masks, dev = told(tmp_path)
+    assert masks == {
+        "event": "masks",
+        "step": 3,
+        "level": "small",
+        "dropped": 4,
+        "returned": 3,
+        "sparsity": 0.25,
+    }
+    assert dev.pop("minutes") >= 0
+    levels = {
+        "large": {"wer": 0.2, "cer": 0.05, "words": 10},
+        "small": {"wer": 0.1, "cer": 0.05, "words": 10},
+    }
+    assert dev == {"event": "dev", "step": 4, "epoch": 1, "levels": levels, "best": True}
+
+
+def test_the_error_of_every_level_is_shown_and_a_warning(tmp_path, console):
+    Record(tmp_path, Position(), console=console).evaluation(Position(epoch=3), DEV, is_best=True)
+    shown = console.file.getvalue()
+    assert "epoch 3: large 20.00% WER, 5.00% CER · small 10.00% WER, 5.00% CER (best)\n" in shown
+    assert "warning: level large has a higher error (20.00% WER) than the sparser small (10.00%)" in shown
+    ordered = Evaluation(dict(zip(("large", "small"), reversed(DEV.counts.values()), strict=True)))
+    console.file.truncate(0)
+    Record(tmp_path, Position(), console=console).evaluation(Position(epoch=3), ordered, is_best=False)
+    assert "warning" not in console.file.getvalue()
+    assert "(best)" not in console.file.getvalue()
+
+
+def test_progress_counts_updates_from_where_the_run_goes_on(tmp_path):
+    console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system=None)
+    record = Record(tmp_path, Position(epoch=1, step=4), console=console)
+    with record.running(n_steps=9, step=4):
+        for step in (5, 6):
+            record.update(Position(epoch=1, step=step), update(step, loss=0.75))
+    shown = console.file.getvalue()
+    assert "epoch 2 · loss large 0.750 small 2.500" in shown
+    assert re.findall(r"(\d)/9", shown)[-1] == "6"
+
+
+def test_tensorboard_gets_every_loss(tmp_path, console):
+    record = Record(tmp_path, Position(), console=console)
+    with record.running(n_steps=10, step=0):
+        record.update(Position(step=3), update(3))
+        record.evaluation(Position(step=4), DEV, is_best=True)
+    (path,) = (tmp_path / "tensorboard").iterdir()
+    found = {
+        (value.tag, event.step): value.tensor.float_val[0]
+        for event in EventFileLoader(str(path)).Load()
+        for value in event.summary.value
+    }
+    assert found == pytest.approx(
+        {
+            ("loss/large", 3): 1.5,
+            ("loss/small", 3): 2.5,
+            ("learning_rate", 3): 0.125,
+            ("sparsity/small", 3): 0.25,
+            ("returned_blocks/small", 3): 3,
+            ("dev_wer/large", 4): 0.2,
+            ("dev_wer/small", 4): 0.1,
+        }
+    )
+
+
+ROWS = [
+    {"event": "masks", "step": 3},
+    {"event": "dev", "step": 4, "epoch": 1},
+    {"event": "masks", "step": 6},
+    {"event": "dev", "step": 8, "epoch": 2},
+    {"event": "masks", "step": 9},
+]
+
+
+@pytest.mark.parametrize(
+    ("start", "n_kept"),
+    [
+        (Position(), 0),
+        (Position(epoch=0, batch=4, step=4), 1),  # the last update of the epoch, before its evaluation
+        (Position(epoch=1, batch=0, step=4), 2),
+        (Position(epoch=1, batch=2, step=6), 3),
+        (Position(epoch=2, batch=0, step=8), 4),
+        (Position(epoch=2, batch=1, step=9), 5),
+    ],
+)
+def test_going_on_forgets_what_came_after_the_checkpoint(tmp_path, console, start, n_kept):
+    cut = '{"event": "dev", "step": 1, "levels": {"a": {}'  # a kill in the middle of a row
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS) + cut)
+    Record(tmp_path, start, console=console)
+    assert told(tmp_path) == ROWS[:n_kept]
+
+
+def test_a_row_that_was_cut_at_a_brace_is_forgotten(tmp_path, console):
+    (tmp_path / "log.jsonl").write_text('{"event": "dev", "step": 1, "levels": {"a": {}')
+    Record(tmp_path, Position(step=5), console=console)
+    assert told(tmp_path) == []

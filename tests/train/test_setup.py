@@ -1,0 +1,149 @@
+import pytest
+import torch
+
+from sparrot.corpora.manifest import read_manifest
+from sparrot.sparsity import BlockShape, Magnitude, WeightChange, WeightGradient
+from sparrot.train.checkpoint import Checkpoint, Position, Setup, save_checkpoint
+from sparrot.train.config import SparsityConfig
+from sparrot.train.data import measured_features
+from sparrot.train.loop import Trainer
+from sparrot.train.setup import make_sparsity, new_network, new_setup
+from train import tiny
+
+
+def test_a_new_run_takes_tokens_and_statistics_from_its_data(corpus):
+    config = tiny.config(corpus)
+    setup = new_setup(config)
+    assert setup.tokens.symbols == tuple(sorted({*"onetwosix", " "}))
+    assert setup.features == measured_features(config, read_manifest(corpus / "train.jsonl"))
+    assert setup.architecture.n_tokens == 1 + len(setup.tokens.symbols)
+    assert setup.architecture.input_width == 12
+
+
+def test_weights_come_from_the_seed(corpus):
+    first, again, other = (new_network(new_setup(tiny.config(corpus, {"seed": seed}))) for seed in (1, 1, 2))
+    states = [network.state_dict() for network in (first, again, other)]
+    torch.testing.assert_close(states[0], states[1], rtol=0, atol=0)
+    assert not torch.equal(*(state["layers.output.linear.weight"] for state in (states[0], states[2])))
+
+
+# starting from another run
+
+
+@pytest.fixture
+def dense(corpus, tmp_path) -> tuple[Setup, dict[str, torch.Tensor]]:
+    """The set-up and weights of a dense run whose checkpoint is in `dense/best.pt`."""
+    setup = new_setup(tiny.config(corpus, {"seed": 7}))
+    weights = new_network(setup).state_dict()
+    (tmp_path / "dense").mkdir()
+    path = tmp_path / "dense" / "best.pt"
+    save_checkpoint(path, Checkpoint(setup, Position(), weights, {}, {}, torch.get_rng_state()))
+    return setup, weights
+
+
+def from_dense(corpus, tmp_path, changes=None):
+    return tiny.config(corpus, {"training.init_from": str(tmp_path / "dense"), **(changes or {})})
+
+
+@pytest.mark.parametrize("criterion", ["weight_gradient", "weight_change"])
+def test_a_dynamic_run_starts_at_the_dense_weights_exactly(corpus, tmp_path, dense, criterion):
+    setup, weights = dense
+    config = from_dense(
+        corpus, tmp_path, {"sparsity": tiny.SPARSE | {"criterion": criterion}, "dropout": 0.1}
+    )
+    trainer = Trainer.new(config, tmp_path / "dynamic")
+    torch.testing.assert_close(dict(trainer.network.state_dict()), dict(weights), rtol=0, atol=0)
+    assert (trainer.setup.features, trainer.setup.tokens) == (setup.features, setup.tokens)
+    assert trainer.setup.config == config
+    assert trainer.network.dropout.p == 0.1
+    for name, before in trainer.sparsity.state_dict()["before"].items():  # changes are counted from here
+        assert torch.equal(before, weights[name])
+
+
+def test_a_run_goes_on_without_the_one_it_started_from(corpus, tmp_path, dense):
+    config = from_dense(corpus, tmp_path)
+    Trainer.new(config, tmp_path / "run").save(tmp_path / "run" / "last.pt")
+    (tmp_path / "dense" / "best.pt").unlink()
+    resumed = Trainer.resumed(config, tmp_path / "run")
+    torch.testing.assert_close(dict(resumed.network.state_dict()), dict(dense[1]), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "other"),
+    [
+        ({"encoder.cells": 17}, "front and encoder"),
+        ({"front.stride": 2}, "front and encoder"),
+        ({"features.high_hz": 3000.0}, "features"),
+        ({"features.n_mels": 13}, "features"),
+        ({"tokens": {"kind": "sentencepiece", "size": 20}}, "tokens"),
+        (
+            {"tokens": {"kind": "sentencepiece", "size": 20}, "encoder.fc": []},
+            "tokens and other front and encoder",
+        ),
+    ],
+)
+def test_a_run_of_another_kind_is_no_start(corpus, tmp_path, dense, changes, other):
+    with pytest.raises(ValueError, match=r"cannot start from the weights of .*dense") as caught:
+        new_setup(from_dense(corpus, tmp_path, changes))
+    assert f"(training.init_from): it has other {other}; give this run the same" in str(caught.value)
+
+
+def test_a_start_that_is_not_there_is_told_before_a_folder_is_made(corpus, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"there is no checkpoint .*dense"):
+        Trainer.new(from_dense(corpus, tmp_path), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+# sparsity
+
+
+@pytest.fixture
+def network(corpus):
+    return new_network(new_setup(tiny.config(corpus)))
+
+
+def test_shares_become_steps(network):
+    given = SparsityConfig(
+        **tiny.SPARSE | {"begin": 0.1, "end": 0.52, "freeze": 0.8, "smoothing": 0.5, "exclude": ["*fc0*"]}
+    )
+    made = make_sparsity(network, given, 200)
+    assert (made.schedule.begin, made.schedule.end, made.options.freeze_at) == (20, 104, 160)
+    assert (made.options.mask_every, made.options.smoothing, made.options.nested) == (3, 0.5, True)
+    assert dict(made.levels["small"]) == {"lstm": 0.75, "fc": 0.5}
+    assert {grid.block for grid in made.grids.values()} == {BlockShape(4, 1)}
+    assert "layers.output.linear.weight" in made.grids
+    assert "layers.fc0.linear.weight" not in made.grids
+
+
+def test_masks_that_never_freeze_and_runs_of_a_few_steps(network):
+    assert (
+        make_sparsity(network, SparsityConfig(**tiny.SPARSE | {"freeze": None}), 9).options.freeze_at is None
+    )
+    short = make_sparsity(network, SparsityConfig(**tiny.SPARSE), 1)
+    assert (short.schedule.begin, short.schedule.end, short.options.freeze_at) == (0, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "criterion"),
+    [
+        ("weight_gradient", WeightGradient()),
+        ("weight_change", WeightChange()),
+        ("max", Magnitude("max")),
+        ("l1", Magnitude("l1")),
+        ("l2", Magnitude("l2")),
+    ],
+)
+def test_criteria_have_names(network, name, criterion):
+    options = make_sparsity(network, SparsityConfig(**tiny.SPARSE | {"criterion": name}), 10).options
+    assert options.criterion == criterion
+
+
+def test_scope_and_independent_masks_are_passed_on(network):
+    given = SparsityConfig(**tiny.SPARSE | {"scope": "type", "nested": False})
+    options = make_sparsity(network, given, 10).options
+    assert (options.scope, options.nested) == ("type", False)
+
+
+def test_a_dense_run_has_one_full_level(network):
+    made = make_sparsity(network, None, 10)
+    assert (made.passes(), dict(made.levels["dense"]), made.grids) == (("dense",), {}, {})
