@@ -1,0 +1,158 @@
+"""`sparrot eval`: errors, size and speed of every level of a model."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sparrot.cli.transcribe import Decoder
+
+if TYPE_CHECKING:
+    from sparrot.engine.evaluation import LevelResult
+    from sparrot.model_file import ModelFile
+
+_TABLE_WIDTH = 100  # also where the output is no terminal and claims 80 columns
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command("eval")
+def evaluate(  # one parameter an option: typer makes the command line of them
+    model: Annotated[
+        Path | None, typer.Argument(help="Model file or run folder; the packaged digits if none is named.")
+    ] = None,
+    on: Annotated[
+        str,
+        typer.Option(
+            help="Set to recognise: dev, the name of a test set of the model's recipe, a manifest, or "
+            "packaged:strings/test."
+        ),
+    ] = "dev",
+    levels: Annotated[str, typer.Option(help="all, or names with commas between them.")] = "all",
+    decoder: Annotated[Decoder, typer.Option(help="How the tokens are searched for.")] = Decoder.GREEDY,
+    beam: Annotated[int, typer.Option(help="Hypotheses that the beam search keeps.")] = 8,
+    hypotheses: Annotated[
+        Path | None, typer.Option(help="File for what was recognised: JSONL, one utterance and level a line.")
+    ] = None,
+    write: Annotated[
+        bool,
+        typer.Option("--write", help="Write the errors into the model file, where `inspect` shows them."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure every level of a model on a set of utterances.
+
+    Every utterance is one segment, however long its pauses. A test set is for one last look after every
+    decision; until then there is dev.
+    """
+    from sparrot.engine import DecodingOptions
+    from sparrot.model_file import ModelFile, with_measured
+
+    path = _model_path(model)
+    file = ModelFile.open(path)
+    options = DecodingOptions(decoder=decoder.value, beam=beam, endpoints=None)
+    results = _results(file, on, levels, options)
+    if hypotheses is not None:
+        _write_hypotheses(hypotheses, results)
+    if write:
+        errors = {r.level.name: {on: _errors(r)} for r in results}
+        with_measured(path, errors)
+    if as_json:
+        described = {"model": file.description.name, "set": on, "levels": [r.to_json() for r in results]}
+        typer.echo(json.dumps(described, indent=2))
+    else:
+        print_table(f"{file.description.name} on {on}", results)
+
+
+def _model_path(model: Path | None) -> Path:
+    from sparrot.engine.recognizer import packaged_model
+
+    if model is None:
+        return packaged_model()
+    if model.is_dir() and not (model / "model.sparrot").exists():
+        raise ValueError(
+            f"the run {model} has no model.sparrot yet: it is written when training ends, or by "
+            f"`sparrot export {model}`"
+        )
+    return model / "model.sparrot" if model.is_dir() else model
+
+
+def _results(file: "ModelFile", on: str, levels: str, options: Any) -> "list[LevelResult]":
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from sparrot.corpora.sources import read_sources
+    from sparrot.engine.evaluation import evaluate_level
+
+    chosen = [level.name for level in file.levels] if levels == "all" else levels.split(",")
+    for level in chosen:
+        file.level(level)
+    utterances = read_sources(_sources(file, on))
+    with Progress(console=Console(file=sys.stderr), transient=True) as progress:
+        task = progress.add_task("recognising", total=len(chosen) * len(utterances))
+        return [
+            evaluate_level(file, level, utterances, options, lambda: progress.advance(task))
+            for level in chosen
+        ]
+
+
+def _sources(file: "ModelFile", on: str) -> Sequence[str]:
+    """The manifests of a set that the recipe names, or `on` itself."""
+    data = file.description.configuration.get("data", {})
+    if on == "dev" and "dev" in data:
+        return list(data["dev"])
+    named = dict(data.get("test", {}))
+    if on in named:
+        return [str(named[on])]
+    if not on.startswith("packaged:") and not Path(on).exists():
+        raise ValueError(
+            f"there is no set `{on}`: the model's recipe names {', '.join(['dev', *named])}, and there is no "
+            "such manifest"
+        )
+    return [on]
+
+
+def _errors(result: "LevelResult") -> dict[str, float]:
+    counts = result.counts
+    return {"wer": counts.wer, "cer": counts.cer, "words": counts.words}
+
+
+def _write_hypotheses(path: Path, results: "Sequence[LevelResult]") -> None:
+    from sparrot.atomic import atomic_write
+
+    rows = [
+        {"id": h.utterance.id, "level": r.level.name, "reference": h.utterance.text, "hypothesis": h.text}
+        for r in results
+        for h in r.hypotheses
+    ]
+    with atomic_write(path) as file:
+        file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
+
+
+def print_table(title: str, results: "Sequence[LevelResult]") -> None:
+    """Prints a row a level."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title)
+    for heading in ("level", "sparsity", "WER", "CER", "words", "parameters", "bytes", "MMAC/s", "RTF"):
+        table.add_column(heading, justify="left" if heading in ("level", "sparsity") else "right")
+    for result in results:
+        counts = result.counts
+        sparsity = ", ".join(f"{kind} {share:.0%}" for kind, share in result.level.sparsity.items() if share)
+        table.add_row(
+            result.level.name,
+            sparsity or "none",
+            f"{counts.wer:.2%}",
+            f"{counts.cer:.2%}",
+            f"{counts.words:,}",
+            f"{result.level.parameters:,}",
+            f"{result.bytes:,}",
+            f"{result.macs_per_audio_second / 1e6:.1f}",
+            f"{result.rtf:.4f}",
+        )
+    console = Console()
+    console.print(table, width=max(console.width, _TABLE_WIDTH))

@@ -1,0 +1,219 @@
+"""`sparrot transcribe`: recordings into text, JSON or subtitles."""
+
+import io
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from sparrot.cli.errors import BAD_INPUT, sentence_of, tell
+
+if TYPE_CHECKING:
+    from sparrot.engine import DecodingOptions, Recognizer, Transcript
+
+STDIN = "-"
+
+
+class Format(StrEnum):
+    """What a transcript is written as; the values are also the suffixes of the files in a folder."""
+
+    TEXT = "text"
+    JSON = "json"
+    SRT = "srt"
+    VTT = "vtt"
+
+    @property
+    def suffix(self) -> str:
+        """Of a file in this format."""
+        return ".txt" if self is Format.TEXT else f".{self.value}"
+
+
+class Decoder(StrEnum):
+    """The searches of `DecodingOptions`."""
+
+    GREEDY = "greedy"
+    BEAM = "beam"
+
+
+def transcribe(  # one parameter an option: typer makes the command line of them
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILES...", help="Recordings of any format and rate, - is stdin; .mfc or .npy features."
+        ),
+    ],
+    model: Annotated[
+        Path | None, typer.Option(help="Model file; the packaged digits if none is named.")
+    ] = None,
+    level: Annotated[
+        str | None, typer.Option(help="Level of the model; its densest if none is named.")
+    ] = None,
+    format: Annotated[Format, typer.Option(help="json is an object a recording, one a line.")] = Format.TEXT,
+    decoder: Annotated[Decoder, typer.Option(help="How the tokens are searched for.")] = Decoder.GREEDY,
+    beam: Annotated[int, typer.Option(help="Hypotheses that the beam search keeps.")] = 8,
+    channel: Annotated[str, typer.Option(help="mix averages all channels; 0, 1, … picks one.")] = "mix",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File, or an existing folder for a file a recording."),
+    ] = None,
+) -> int:
+    """Turn recordings into text, JSON or subtitles.
+
+    A recording that cannot be read gets its sentence on stderr and the others are transcribed; the
+    exit code is then 2.
+    """
+    from sparrot.engine import DecodingOptions, Recognizer
+
+    options = DecodingOptions(decoder=decoder.value, beam=beam)
+    writer = _writer(files, format, output)
+    job = Job(Recognizer.load(model, level), options, _channel(channel))
+    n_failed = sum(not _transcribed(name, job, writer) for name in files)
+    writer.close(complete=n_failed == 0)
+    return BAD_INPUT if n_failed else 0
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """How every recording is transcribed."""
+
+    recognizer: "Recognizer"
+    options: "DecodingOptions"
+    channel: Literal["mix"] | int
+
+    def __call__(self, name: str) -> "Transcript":
+        """The transcript of a file, or of what comes through stdin."""
+        from sparrot.audio import read_audio
+        from sparrot.engine.recordings import feature_path
+
+        if self.recognizer.sample_rate_hz is None or feature_path(name):
+            return self.recognizer.transcribe(name, options=self.options)
+        sound = io.BytesIO(sys.stdin.buffer.read()) if name == STDIN else name
+        return self.recognizer.transcribe(read_audio(sound, self.channel), options=self.options)
+
+
+class StdoutWriter:
+    """Prints each transcript as soon as it is there."""
+
+    def __init__(self, form: "Form") -> None:
+        self._form = form
+
+    def add(self, name: str, transcript: "Transcript") -> None:
+        """Prints it."""
+        sys.stdout.write(self._form(name, transcript))
+        sys.stdout.flush()
+
+    def close(self, *, complete: bool) -> None:
+        """Nothing."""
+
+
+class FileWriter:
+    """Writes all transcripts into one file, which appears when every one of them is there."""
+
+    def __init__(self, form: "Form", path: Path) -> None:
+        self._form = form
+        self._path = path
+        self._texts: list[str] = []
+
+    def add(self, name: str, transcript: "Transcript") -> None:
+        """Keeps it until `close`."""
+        self._texts.append(self._form(name, transcript))
+
+    def close(self, *, complete: bool) -> None:
+        """Writes the file if it is complete."""
+        if complete:
+            _write(self._path, "".join(self._texts))
+
+
+class FolderWriter:
+    """Writes each transcript into a file of its own, named after the recording."""
+
+    def __init__(self, form: "Form", folder: Path) -> None:
+        self._form = form
+        self._folder = folder
+
+    def add(self, name: str, transcript: "Transcript") -> None:
+        """Writes its file."""
+        _write(self._folder / _file_name(name, self._form.format), self._form(name, transcript))
+
+    def close(self, *, complete: bool) -> None:
+        """Nothing."""
+
+
+Writer = StdoutWriter | FileWriter | FolderWriter
+
+
+@dataclass(frozen=True)
+class Form:
+    """Turns a transcript into a text; in plain text of several recordings each line names its own."""
+
+    format: Format
+    named: bool
+
+    def __call__(self, name: str, transcript: "Transcript") -> str:
+        """The text of what a recording of this name reads."""
+        match self.format:
+            case Format.JSON:
+                return json.dumps({"file": name, **transcript.to_json()}, ensure_ascii=False) + "\n"
+            case Format.SRT:
+                return transcript.to_srt()
+            case Format.VTT:
+                return transcript.to_vtt()
+        lines = transcript.to_text().splitlines(keepends=True)
+        return "".join(f"{name}: {line}" if self.named else line for line in lines)
+
+
+def _transcribed(name: str, job: Job, writer: Writer) -> bool:
+    """Whether a recording could be transcribed; if not, the user knows why."""
+    try:
+        transcript = job(name)
+    except (ValueError, TypeError, OSError) as error:
+        tell(sentence_of(error) or str(error))
+        return False
+    writer.add(name, transcript)
+    return True
+
+
+def _writer(files: Sequence[str], format: Format, output: Path | None) -> Writer:
+    """Where transcripts go. Raises ValueError if two of them would get into each other's way."""
+    if output is not None and output.is_dir():
+        names = [_file_name(name, format) for name in files]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(
+                f"several recordings would be written to {output / repeated[0]}: transcribe them into "
+                f"different folders"
+            )
+        return FolderWriter(Form(format, named=False), output)
+    if len(files) > 1 and format in (Format.SRT, Format.VTT):
+        raise ValueError(
+            f"{format.value} holds one recording and {len(files)} were named: name an existing folder with -o"
+        )
+    form = Form(format, named=len(files) > 1)
+    return StdoutWriter(form) if output is None else FileWriter(form, output)
+
+
+def _file_name(name: str, format: Format) -> str:
+    return ("stdin" if name == STDIN else Path(name).stem) + format.suffix
+
+
+def _write(path: Path, text: str) -> None:
+    from sparrot.atomic import atomic_write
+
+    if path.exists() and not path.is_file():  # a device or a pipe, which no file may take the place of
+        path.write_text(text, encoding="utf-8")
+        return
+    with atomic_write(path) as file:
+        file.write(text.encode())
+
+
+def _channel(text: str) -> Literal["mix"] | int:
+    if text == "mix":
+        return "mix"
+    if not text.isdecimal():
+        raise ValueError(f"--channel is `mix` or the number of a channel, from 0; got `{text}`")
+    return int(text)

@@ -1,0 +1,225 @@
+import io
+import json
+import types
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from sparrot.cli.main import run
+from tone_model import RATE_HZ, features_of, sound, write_tone_model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Models of audio and of given features, and recordings: one and two in stereo, short and none."""
+    folder = tmp_path_factory.mktemp("transcribe")
+    write_tone_model(folder / "tones.sparrot")
+    write_tone_model(folder / "given.sparrot", given=True)
+    silent = np.zeros_like(sound("abc ab"))
+    soundfile.write(folder / "one.wav", np.stack([sound("abc ab"), silent], axis=1), RATE_HZ)
+    soundfile.write(folder / "two.flac", sound("c____a", 44_100), 44_100)
+    soundfile.write(folder / "short.wav", np.zeros(160, np.float32), RATE_HZ)
+    soundfile.write(folder / "none.wav", np.zeros(0, np.float32), RATE_HZ)
+    (folder / "talk.wav").write_text("no audio")
+    np.save(folder / "frames.npy", features_of(sound("ab")))
+    return folder
+
+
+@pytest.fixture
+def transcribe(folder, capsys, monkeypatch):
+    """Runs `sparrot transcribe` in the folder; returns exit code, stdout, stderr."""
+    monkeypatch.chdir(folder)
+
+    def call(*arguments, model="tones.sparrot"):
+        code = run(["transcribe", "--model", model, *map(str, arguments)])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return call
+
+
+def test_a_line_a_segment(transcribe):
+    assert transcribe("one.wav") == (0, "abc ab\n", "")
+    assert transcribe("two.flac") == (0, "c\na\n", "")
+
+
+def test_lines_of_several_recordings_name_theirs(transcribe):
+    assert transcribe("one.wav", "two.flac") == (0, "one.wav: abc ab\ntwo.flac: c\ntwo.flac: a\n", "")
+
+
+def test_level(transcribe):
+    assert transcribe("one.wav", "--level", "small") == (0, "ab ab\n", "")
+
+
+def test_an_unknown_level_is_refused_with_the_nearest(transcribe):
+    code, out, err = transcribe("one.wav", "--level", "smal")
+    assert (code, out) == (2, "")
+    assert err == (
+        "sparrot: no level `smal` in tones.sparrot: it holds large (0 %) and small (1 %). "
+        "Did you mean `small`? `sparrot inspect tones.sparrot` lists the levels.\n"
+    )
+
+
+@pytest.mark.parametrize("decoder", [["--decoder", "greedy"], ["--decoder", "beam", "--beam", "4"]])
+def test_decoders(transcribe, decoder):
+    assert transcribe("one.wav", *decoder) == (0, "abc ab\n", "")
+
+
+def test_the_decoder_is_the_one_named(transcribe, monkeypatch):
+    made = []
+    monkeypatch.setattr("sparrot.engine.segments.PrefixBeamDecoder", lambda beam: made.append(beam) or Deaf())
+    assert transcribe("one.wav", "--decoder", "beam", "--beam", "4")[0] == 0
+    assert made == [4]
+
+
+class Deaf:
+    trailing_blanks = n_stable = 0
+
+    def accept(self, *arguments):
+        pass
+
+    def reset(self):
+        pass
+
+    def hypothesis(self):
+        return types.SimpleNamespace(tokens=())
+
+
+def test_an_impossible_beam_is_refused(transcribe):
+    assert transcribe("one.wav", "--beam", "0") == (
+        2,
+        "",
+        "sparrot: a beam search keeps at least 1 hypothesis; got a beam of 0\n",
+    )
+
+
+@pytest.mark.parametrize(("channel", "text"), [("mix", "abc ab\n"), ("0", "abc ab\n"), ("1", "")])
+def test_channels(transcribe, channel, text):
+    assert transcribe("one.wav", "--channel", channel) == (0, text, "")
+
+
+@pytest.mark.parametrize(
+    ("channel", "sentence"),
+    [
+        ("2", "one.wav has 2 channel(s)"),
+        ("left", "--channel is `mix` or the number of a channel, from 0; got `left`"),
+    ],
+)
+def test_a_channel_that_is_not_there_is_refused(transcribe, channel, sentence):
+    code, out, err = transcribe("one.wav", "--channel", channel)
+    assert (code, out) == (2, "")
+    assert sentence in err
+
+
+def test_json_is_an_object_a_recording(transcribe):
+    code, out, _ = transcribe("one.wav", "two.flac", "--format", "json")
+    first, second = map(json.loads, out.splitlines())
+    assert code == 0
+    assert (first["file"], first["text"], first["level"]) == ("one.wav", "abc ab", "large")
+    word = first["segments"][0]["words"][1]
+    assert (word["text"], word["level"]) == ("ab", "large")
+    assert word["start"] == pytest.approx(0.8, abs=0.02)
+    assert word["end"] == pytest.approx(1.0, abs=0.04)
+    assert word["confidence"] > 0.9
+    assert [segment["reason"] for segment in second["segments"]] == ["endpoint", "finish"]
+
+
+def test_subtitles(transcribe):
+    _, srt, _ = transcribe("two.flac", "--format", "srt")
+    assert srt.startswith("1\n00:00:00,0")
+    assert srt.count(" --> ") == 2
+    _, vtt, _ = transcribe("two.flac", "--format", "vtt")
+    assert vtt.startswith("WEBVTT\n\n00:00:00.0")
+
+
+@pytest.mark.parametrize("name", ["short.wav", "none.wav"])
+@pytest.mark.parametrize(("format", "text"), [("text", ""), ("srt", ""), ("vtt", "WEBVTT\n")])
+def test_next_to_no_audio_is_an_empty_transcript(transcribe, name, format, text):
+    assert transcribe(name, "--format", format) == (0, text, "")
+
+
+def test_stdin(transcribe, folder, monkeypatch):
+    sounds = io.BytesIO((folder / "two.flac").read_bytes())
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=sounds))
+    assert transcribe("-", "--format", "text") == (0, "c\na\n", "")
+
+
+def test_a_recording_that_cannot_be_read_does_not_stop_the_others(transcribe):
+    code, out, err = transcribe("talk.wav", "one.wav", "missing.wav")
+    assert code == 2
+    assert out == "one.wav: abc ab\n"
+    first, second = err.splitlines()
+    assert first.startswith("sparrot: talk.wav is not audio")
+    assert second == "sparrot: missing.wav: no such file or directory"
+
+
+def test_output_into_a_file(transcribe, tmp_path):
+    assert transcribe("one.wav", "two.flac", "-o", tmp_path / "out.txt") == (0, "", "")
+    assert (tmp_path / "out.txt").read_text() == "one.wav: abc ab\ntwo.flac: c\ntwo.flac: a\n"
+
+
+def test_a_file_of_which_a_part_failed_is_not_written(transcribe, tmp_path):
+    (tmp_path / "out.txt").write_text("before")
+    assert transcribe("one.wav", "talk.wav", "-o", tmp_path / "out.txt")[0] == 2
+    assert (tmp_path / "out.txt").read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
+
+
+def test_output_into_a_folder(transcribe, tmp_path):
+    assert transcribe("one.wav", "talk.wav", "two.flac", "-o", tmp_path, "--format", "srt")[0] == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.srt", "two.srt"]
+    assert transcribe("one.wav", "-o", tmp_path) == (0, "", "")
+    assert (tmp_path / "one.txt").read_text() == "abc ab\n"
+
+
+def test_recordings_of_one_name_into_one_folder_are_refused(transcribe, tmp_path):
+    code, _, err = transcribe("one.wav", "x/one.flac", "-o", tmp_path)
+    assert code == 2
+    assert "several recordings would be written to" in err
+    assert "one.txt: transcribe them into different folders" in err
+
+
+def test_subtitles_of_several_recordings_need_a_folder(transcribe):
+    code, _, err = transcribe("one.wav", "two.flac", "--format", "srt")
+    assert code == 2
+    assert err == "sparrot: srt holds one recording and 2 were named: name an existing folder with -o\n"
+
+
+def test_a_device_is_written_to_and_not_replaced(transcribe):
+    assert transcribe("one.wav", "-o", "/dev/null") == (0, "", "")
+    assert Path("/dev/null").is_char_device()
+
+
+def test_features(transcribe):
+    assert transcribe("frames.npy", model="given.sparrot") == (0, "ab\n", "")
+
+
+def test_recordings_of_the_wrong_kind_are_refused(transcribe):
+    code, _, err = transcribe("one.wav", model="given.sparrot")
+    assert code == 2
+    assert err.startswith(
+        "sparrot: cannot transcribe one.wav: `tones` was trained on given features of 11 values"
+    )
+    code, _, err = transcribe("frames.npy")
+    assert code == 2
+    assert err.startswith("sparrot: cannot transcribe frames.npy: `tones` computes its own log_mel features")
+
+
+def test_a_model_that_is_none_is_refused(transcribe):
+    code, _, err = transcribe("one.wav", model="one.wav")
+    assert code == 2
+    assert err.startswith("sparrot: cannot read one.wav as a model:")
+
+
+def test_a_cut_model_works_with_a_warning(transcribe, folder):
+    whole = (folder / "tones.sparrot").read_bytes()
+    (folder / "cut.sparrot").write_bytes(whole[:-64])
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        code, out, err = transcribe("one.wav", model="cut.sparrot")
+    assert (code, out) == (0, "ab ab\n")
+    assert err.startswith("sparrot: warning: cut.sparrot is cut at byte")
+    assert err.count("\n") == 1
