@@ -1,0 +1,117 @@
+"""Trains the published recipes, decodes their test sets once, and writes results/<name>/.
+
+    python recipes/results.py fsdd
+    python recipes/results.py an4
+
+Manifests are expected in data/ (`sparrot data prepare`); runs go to runs/. A run that is complete is not
+trained again, one that was stopped goes on. `--commit` names the commit of finished runs that were trained
+before this script was called.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from sparrot.report.figures import draw_levels
+from sparrot.report.results import Goal, Result, head_commit
+
+RUNS, RESULTS = Path("runs"), Path("results")
+
+
+def main() -> None:
+    """Measures one named result."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("name", choices=["fsdd", "an4"])
+    parser.add_argument("--why", action="append", default=[], help="GOAL=SENTENCE for a goal that is not met")
+    arguments = parser.parse_args()
+    reasons = dict(reason.split("=", 1) for reason in arguments.why)
+    {"fsdd": fsdd, "an4": an4}[arguments.name](reasons)
+
+
+def fsdd(reasons: dict[str, str]) -> None:
+    """Connected digits: three levels of one model, and a speaker that training never heard."""
+    rows = measured("fsdd-dsnn", "test") + measured("fsdd-left-out", "left_out")
+    wer = {row["level"]: row["value"] for row in rows if row["metric"] == "wer" and row["set"] == "test"}
+    required = {"large": 1.5, "medium": 1.7, "small": 2.5}
+    goals = [
+        Goal(name, most, wer[level], "lower", "%", reasons.get(name))
+        for level, most in required.items()
+        for name in [f"fsdd.{level}.wer"]
+    ]
+    publish("fsdd", rows, goals, "Connected digits (FSDD)")
+
+
+def an4(reasons: dict[str, str]) -> None:
+    """AN4 without a language model: dense, then dynamic sparsity from its weights."""
+    rows = measured("an4-dense", "test") + measured("an4-dsnn", "test")
+    wer = {row["level"]: row["value"] for row in rows if row["metric"] == "wer"}
+    relative = wer["small"] / wer["dense"]
+    goals = [
+        Goal("an4.dense.wer", 13.0, wer["dense"], "lower", "%", reasons.get("an4.dense.wer")),
+        Goal("an4.small.relative", 1.10, relative, "lower", "", reasons.get("an4.small.relative")),
+    ]
+    publish("an4", rows, goals, "AN4, no language model")
+
+
+def measured(recipe: str, on: str) -> list[dict[str, Any]]:
+    """Rows of one recipe on a test set; trains it first unless its run is complete."""
+    folder = RUNS / recipe
+    if not (folder / "model.sparrot").exists():
+        resume = ["--resume"] if (folder / "last.pt").exists() else []
+        sparrot("train", f"recipes/{recipe}.yaml", "--out", str(folder), *resume)
+    kept = RESULTS / "decoded" / f"{recipe}-{on}.json"
+    if not kept.exists():  # a test set is decoded once
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        hypotheses = str(kept.with_suffix(".jsonl"))
+        kept.write_text(
+            sparrot("eval", str(folder), "--on", on, "--json", "--hypotheses", hypotheses, "--write")
+        )
+    levels = json.loads(kept.read_text())["levels"]
+    densest = levels[0]["parameters"]
+    return [row for level in levels for row in level_rows(recipe, on, level, densest, minutes(folder))]
+
+
+def level_rows(
+    recipe: str, on: str, level: dict[str, Any], densest: int, minutes_of_training: float
+) -> list[dict[str, Any]]:
+    """A row a metric for one level."""
+    shared = {
+        "method": recipe,
+        "set": on,
+        "level": level["level"],
+        "sparsity": round(1 - level["parameters"] / densest, 4),
+        "parameters": level["parameters"],
+        "bytes": level["bytes"],
+        "words": level["words"],
+        "training_minutes": minutes_of_training,
+        "spread": None,
+        "published": None,
+    }
+    figures = {"wer": (100 * level["wer"], "%"), "cer": (100 * level["cer"], "%"), "rtf": (level["rtf"], "")}
+    return [{**shared, "metric": m, "value": round(v, 4), "unit": unit} for m, (v, unit) in figures.items()]
+
+
+def minutes(folder: Path) -> float:
+    """Wall time of a run, from its record."""
+    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return float(next(row["minutes"] for row in reversed(rows) if row["event"] == "dev"))
+
+
+def publish(name: str, rows: list[dict[str, Any]], goals: list[Goal], title: str) -> None:
+    """Writes result.json, hypotheses aside, and the figure."""
+    command = f"python recipes/results.py {name}"
+    Result(command, head_commit(), [1], rows, goals).write(RESULTS / name / "result.json")
+    draw_levels(rows, title, RESULTS / name / "levels.png")
+
+
+def sparrot(*arguments: str) -> str:
+    """What `sparrot ARGUMENTS` prints; its progress goes to the terminal."""
+    command = [sys.executable, "-m", "sparrot", *arguments]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+if __name__ == "__main__":
+    main()
