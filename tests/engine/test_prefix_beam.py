@@ -131,6 +131,19 @@ def test_a_labelling_that_was_dropped_meets_its_old_self_again(beam):
             assert len(set(listed)) == len(listed)
 
 
+def test_the_tree_holds_the_kept_labellings_and_no_other():
+    decoder = PrefixBeamDecoder(beam=4, settle_frames=5)
+    for row in log_probs_of((300, 4, 0, 2.0)):
+        decoder.accept(row[None], "large")
+        kept = [labelling.prefix for labelling in decoder._kept]
+        needed = {prefix.cut(depth) for prefix in kept for depth in range(prefix.depth + 1)}
+        held, fresh = set(), [kept[0].cut(0)]
+        while fresh:
+            held.add(fresh[-1])
+            fresh += fresh.pop().children.values()
+        assert held == needed
+
+
 def test_equal_scores_are_ranked_alike_every_time():
     decoder = everything(np.log(np.full((2, 3), 1 / 3)))
     assert [ids(h) for h in decoder.hypotheses()] == [(1,), (2,), (), (1, 2), (2, 1)]

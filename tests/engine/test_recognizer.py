@@ -9,6 +9,7 @@ import soundfile
 from sparrot import FormatError, Recognizer, Stream
 from sparrot.audio import Waveform
 from sparrot.engine import DecodingOptions, Final
+from sparrot.model_file import ModelFile
 from tone_model import CHUNK, HOP_S, RATE_HZ, STACK, features_of, silence, sound, write_tone_model
 
 TEXT = "abc ca____^ab c"
@@ -68,6 +69,8 @@ def test_an_unknown_level_is_refused_with_the_nearest(path, recognizer):
     sentence = r"no level `smal` in .*tones\.sparrot: it holds large .* and small .*\. Did you mean `small`\?"
     with pytest.raises(ValueError, match=sentence):
         Recognizer.load(path, level="smal")
+    with pytest.raises(ValueError, match=sentence):
+        Recognizer(ModelFile.open(path), "smal")
     for call in (recognizer.stream, recognizer.prepare):
         with pytest.raises(ValueError, match=sentence):
             call("smal")

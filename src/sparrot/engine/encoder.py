@@ -1,12 +1,8 @@
 """The network over a stream of frames, started anew where a segment ends."""
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sparrot.architecture import Architecture
+from sparrot.engine.frames import Float32, FrameQueue
 from sparrot.engine.network import Network, NetworkStream
-
-Frames = NDArray[np.float32]
 
 
 class SegmentEncoder:
@@ -18,7 +14,9 @@ class SegmentEncoder:
              stream lie at the multiples of G·R whatever its segments are.
 
     Frames from the edge on are kept: those that the network has already seen as right context of
-    the chunk before are given to it again, as the first frames of a new segment.
+    the chunk before are given to it again, as the first frames of a new segment. A chunk may also be
+    computed before its last frames arrive, if no output frame looks at them; a segment that starts at
+    its end leaves them out.
     """
 
     def __init__(self, architecture: Architecture, chunk_frames: int) -> None:
@@ -26,31 +24,32 @@ class SegmentEncoder:
         self.start = 0
         self.edge = 0
         self._stream = NetworkStream(architecture, chunk_frames)
-        self._ahead = np.zeros((0, architecture.input_width), np.float32)
+        self._frames = FrameQueue(architecture.input_width)
         self._finished = False
 
-    def push(self, frames: Frames) -> None:
+    def push(self, frames: Float32) -> None:
         """Adds frames (n, input_width)."""
-        self._stream.push(frames)
-        self._ahead = np.concatenate([self._ahead, frames])
+        before_start = max(self.start - self._frames.received, 0)
+        self._frames.push(frames)
+        self._stream.push(frames[before_start:])
 
     def finish(self) -> None:
         """Completes the right context of the last frames with zeros."""
         self._stream.finish()
         self._finished = True
 
-    def advance(self, network: Network) -> Frames | None:
+    def advance(self, network: Network) -> Float32 | None:
         """Logits (G, n_tokens) of the next chunk, fewer at the end; None if its frames are not there."""
         logits = self._stream.advance(network)
         if logits is not None:
-            self._ahead = self._ahead[self.chunk :]
             self.edge += self.chunk
+            self._frames.forget(self.edge)
         return logits
 
     def restart(self) -> None:
         """Starts a segment at the edge: every state is zero, as at the start of a training utterance."""
         self.start = self.edge
         self._stream.reset()
-        self._stream.push(self._ahead)
+        self._stream.push(self._frames.between(self.edge, max(self.edge, self._frames.received)))
         if self._finished:
             self._stream.finish()

@@ -28,7 +28,7 @@ class PrefixBeamDecoder:
                    log-probability (-7 is 0.1 %).
     margin:        labellings this far (log) below the best are given up.
     settle_frames: so are those that part from the best more than this many frames back. Frames are
-                   independent given the audio, so what follows does not change their order, and
+                   independent given the audio, so what follows hardly changes their order, and
                    without this a doubt at the start keeps its share of the beam to the end.
 
     A token's frame is that of its highest probability along its run, the first of equals, in the
@@ -102,18 +102,16 @@ class PrefixBeamDecoder:
         best = nlargest(self.beam, unextended + candidates, key=_score)  # of equals the first
         limit = best[0].score - self.margin
         likely = [candidate.labelling_at(frame) for candidate in best if limit <= candidate.score > -inf]
-        self._keep(self._undecided(likely))
+        self._keep(likely)
 
-    def _undecided(self, labellings: list[Labelling]) -> list[Labelling]:
-        """Those that agree with the best, the first, in all that lies `settle_frames` back."""
-        settled = labellings[0].before(self.n_frames - self.settle_frames)
-        return [labelling for labelling in labellings if labelling.prefix.cut(settled.depth) is settled]
-
-    def _keep(self, labellings: list[Labelling]) -> None:
-        kept = {labelling.prefix for labelling in labellings}
-        for labelling in self._kept:
-            labelling.prefix.prune(kept)
-        self._kept = labellings
+    def _keep(self, likely: list[Labelling]) -> None:
+        """Keeps those that agree with the best, the first, in all that lies `settle_frames` back."""
+        settled = likely[0].before(self.n_frames - self.settle_frames)
+        kept = [labelling for labelling in likely if labelling.prefix.cut(settled.depth) is settled]
+        prefixes = {labelling.prefix for labelling in kept}
+        for labelling in (*self._kept, *likely):
+            labelling.prefix.prune(prefixes)
+        self._kept = kept
 
 
 class _Candidate(NamedTuple):
