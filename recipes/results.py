@@ -1,11 +1,11 @@
 """Trains the published recipes, decodes their test sets once, and writes results/<name>/.
 
-    python recipes/results.py fsdd
-    python recipes/results.py an4
+    python recipes/results.py fsdd --corpora <folder of corpora>
+    python recipes/results.py an4 --corpora <folder of corpora>
 
-Manifests are expected in data/ (`sparrot data prepare`); runs go to runs/. A run that is complete is not
-trained again, one that was stopped goes on. `--commit` names the commit of finished runs that were trained
-before this script was called.
+Manifests go to data/, made from <folder>/fsdd and <folder>/an4_features unless they are there; runs go to
+runs/. A run that is complete is not trained again, one that was stopped goes on, and a test set that was
+decoded once is not decoded again.
 """
 
 import argparse
@@ -25,14 +25,33 @@ def main() -> None:
     """Measures one named result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("name", choices=["fsdd", "an4"])
+    parser.add_argument(
+        "--corpora", type=Path, default=Path("data"), help="folder with fsdd and an4_features"
+    )
     parser.add_argument("--why", action="append", default=[], help="GOAL=SENTENCE for a goal that is not met")
     arguments = parser.parse_args()
     reasons = dict(reason.split("=", 1) for reason in arguments.why)
+    prepare(arguments.name, arguments.corpora)
     {"fsdd": fsdd, "an4": an4}[arguments.name](reasons)
+
+
+def prepare(name: str, corpora: Path) -> None:
+    """Makes the manifests that a result needs, where there are none yet."""
+    if name == "an4" and not Path("data/an4/train.jsonl").exists():
+        sparrot("data", "prepare", "an4", str(corpora / "an4_features"), "data/an4")
+    if name == "fsdd" and not Path("data/fsdd/train.jsonl").exists():
+        sparrot("data", "prepare", "fsdd", str(corpora / "fsdd"), "data/fsdd")
+    others = Path("data/fsdd-left-out")
+    if name == "fsdd" and not (others / "strings-dev.jsonl").exists():
+        sparrot("data", "prepare", "fsdd", str(corpora / "fsdd"), str(others), "--left-out", "theo")
+        for split in ("left_out", "dev"):
+            strings = others / f"strings-{split.replace('_', '-')}.jsonl"
+            sparrot("data", "strings", str(others / f"{split}.jsonl"), str(strings))
 
 
 def fsdd(reasons: dict[str, str]) -> None:
     """Connected digits: three levels of one model, and a speaker that training never heard."""
+    train("fsdd-base")
     rows = measured("fsdd-dsnn", "test") + measured("fsdd-left-out", "left_out")
     wer = {row["level"]: row["value"] for row in rows if row["metric"] == "wer" and row["set"] == "test"}
     required = {"large": 1.5, "medium": 1.7, "small": 2.5}
@@ -56,12 +75,18 @@ def an4(reasons: dict[str, str]) -> None:
     publish("an4", rows, goals, "AN4, no language model")
 
 
-def measured(recipe: str, on: str) -> list[dict[str, Any]]:
-    """Rows of one recipe on a test set; trains it first unless its run is complete."""
+def train(recipe: str) -> Path:
+    """The run folder of a recipe, trained unless it is complete."""
     folder = RUNS / recipe
     if not (folder / "model.sparrot").exists():
         resume = ["--resume"] if (folder / "last.pt").exists() else []
         sparrot("train", f"recipes/{recipe}.yaml", "--out", str(folder), *resume)
+    return folder
+
+
+def measured(recipe: str, on: str) -> list[dict[str, Any]]:
+    """Rows of one recipe on a test set; trains it first unless its run is complete."""
+    folder = train(recipe)
     kept = RESULTS / "decoded" / f"{recipe}-{on}.json"
     if not kept.exists():  # a test set is decoded once
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +126,7 @@ def minutes(folder: Path) -> float:
 
 
 def publish(name: str, rows: list[dict[str, Any]], goals: list[Goal], title: str) -> None:
-    """Writes result.json, hypotheses aside, and the figure."""
+    """Writes result.json and the figure."""
     command = f"python recipes/results.py {name}"
     Result(command, head_commit(), [1], rows, goals).write(RESULTS / name / "result.json")
     draw_levels(rows, title, RESULTS / name / "levels.png")
