@@ -1,6 +1,5 @@
 """Features against a float64 reference, statistics, and streams whose pieces are the whole."""
 
-import dataclasses
 import json
 import struct
 from pathlib import Path
@@ -66,7 +65,7 @@ def expected_log_mel(samples: Samples, rate_hz: int, n_mels: int) -> tuple[np.nd
 @pytest.mark.parametrize("kind", ["noise", "quiet", "constant", "speech-like", "tone", "silence"])
 @pytest.mark.parametrize(("rate_hz", "n_mels"), MODELS)
 def test_log_mel_is_within_rounding_of_float64(rate_hz: int, n_mels: int, kind: str):
-    """The tolerance is `expected_log_mel`'s bound, of which at most two thirds are used."""
+    """The tolerance is `expected_log_mel`'s bound, of which less than half is used."""
     samples = make_sound(kind, rate_hz)
     expected, tolerance = expected_log_mel(samples, rate_hz, n_mels)
     heard = compute_features(samples, FeatureConfig(sample_rate_hz=rate_hz, n_mels=n_mels))
@@ -318,15 +317,22 @@ WRONG = [
     {"n_mfcc": 0},
     {"low_hz": -1.0},
     {"low_hz": None},
+    {"low_hz": True},
     {"high_hz": 8_001.0},
     {"high_hz": 20.0},
     {"high_hz": "8k"},
     {"width": 40},
     {"width": None, "kind": "given"},
     {"kind": "given", "width": 0},
-    {"mean": [0.0] * 39, "scale": [1.0] * 40},
-    {"scale": [1.0] * 40},
-    {"mean": [None] * 40, "scale": [1.0] * 40},
+    {"kind": "given", "width": 2, "mean": [0.0], "scale": [1.0, 1.0]},
+    {"kind": "given", "width": 2, "scale": [1.0, 1.0]},
+    {"kind": "given", "width": 1, "mean": [None], "scale": [1.0]},
+    {"kind": "given", "width": 1, "mean": [float("nan")], "scale": [1.0]},
+    {"kind": "given", "width": 1, "mean": [0.0], "scale": [float("inf")]},
+    {"kind": "given", "width": True},
+    {"kind": "mfcc", "n_mfcc": True},
+    {"low_hz": -(10**400)},
+    {"high_hz": 10**400},
     {"resampler": "soxr HQ"},
 ]
 
@@ -349,11 +355,6 @@ def test_filters_narrower_than_a_bin_are_refused():
 def test_unknown_fields_are_refused(described: object):
     with pytest.raises(ValueError, match="features have fields among"):
         FeatureConfig.from_json(described)
-
-
-def test_a_configuration_cannot_be_changed():
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        FeatureConfig().n_mels = 23  # type: ignore[misc]
 
 
 # Sphinx files

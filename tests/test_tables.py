@@ -77,3 +77,8 @@ def test_only_what_is_between_the_markers_changes(tables, tmp_path):
 def test_a_result_that_is_missing_says_so(tables, tmp_path):
     text = tables.filled("<!-- results:digits -->\n<!-- /results:digits -->\n", tmp_path)
     assert "Not measured yet" in text
+
+
+def test_text_between_two_sections_of_one_result_stays(tables, tmp_path):
+    section = "<!-- results:digits -->\n<!-- /results:digits -->\n"
+    assert "\nbetween\n" in tables.filled(f"{section}between\n{section}", tmp_path)

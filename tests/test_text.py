@@ -1,11 +1,13 @@
 """Tokens: what is encoded is decoded, what cannot be encoded is named, and words know their tokens."""
 
+import io
 import json
 import pickle
 import re
 
 import numpy as np
 import pytest
+import sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -237,6 +239,22 @@ def test_bytes_that_are_no_model_are_refused():
         tokens_from_json({"kind": "sentencepiece"})
 
 
+def train_elsewhere(**options: object) -> bytes:
+    """A model of 50 pieces with sentencepiece's own defaults, save for the options."""
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXTS), model_writer=written, vocab_size=50, minloglevel=2, **options
+    )
+    return written.getvalue()
+
+
+def test_a_foreign_model_without_a_leading_space_mark_is_understood():
+    tokens = SentencePieceTokens(train_elsewhere(add_dummy_prefix=False, remove_extra_whitespaces=False))
+    ids = tokens.encode("the cat sat")
+    assert not tokens.is_word_start(ids[0])
+    assert [word for word, _, _ in tokens.words(ids)] == ["the", "cat", "sat"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -245,24 +263,16 @@ def test_bytes_that_are_no_model_are_refused():
     ],
 )
 def test_foreign_models_that_cannot_be_used_are_refused(options: dict[str, object], message: str):
-    import io
-
-    import sentencepiece
-
-    written = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(TEXTS), model_writer=written, vocab_size=50, minloglevel=2, **options
-    )
     with pytest.raises(ValueError, match=message):
-        SentencePieceTokens(written.getvalue())
+        SentencePieceTokens(train_elsewhere(**options))
 
 
 @pytest.mark.parametrize(
     ("texts", "n_tokens", "message"),
     [
-        (TEXTS, 10_000, r"find 10000 pieces in 5 texts: .*set it to a value <="),
-        (TEXTS, 5, r"find 5 pieces in 5 texts: .*smaller than required_chars"),
-        (TEXTS, 1, r"cannot find 1 pieces in 5 texts"),
+        (TEXTS, 10_000, r"find 10000 pieces in 5 texts: Vocabulary size too high .* value <="),
+        (TEXTS, 5, r"find 5 pieces in 5 texts: Vocabulary size is smaller than required_chars"),
+        (TEXTS, 0, r"cannot find 0 pieces in 5 texts: no piece was found"),
         (["", "  "], 50, r"cannot find 50 pieces in 0 texts"),
     ],
 )

@@ -1,15 +1,14 @@
 """What a recogniser computes: a list of layers, the same for training and for running.
 
-Frames are rows: every layer turns (n_frames, width) into (n_frames', width'). The training half
-builds torch modules from an `Architecture`, the running half executes it, and the model file stores
-it as JSON; none of them knows anything about a network that is not written here.
+Frames are rows: every layer turns (n_frames, width) into (n_frames', width'). Training builds torch modules
+from an `Architecture`, the engine executes it, the model file stores it; none knows more of a network.
 """
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 Cell: TypeAlias = Literal["lstm", "gru", "rnn"]
 Activation: TypeAlias = Literal["identity", "relu", "clipped_relu", "tanh"]
@@ -282,10 +281,8 @@ class Linear:
 
 Layer: TypeAlias = Window | Convolution | Recurrent | LayerNorm | Linear
 
-_ACTIVATIONS = ("identity", "relu", "clipped_relu", "tanh")
-_KINDS: dict[str, type[Layer]] = {
-    layer.kind: layer for layer in (Window, Convolution, Recurrent, LayerNorm, Linear)
-}
+_ACTIVATIONS = get_args(Activation)
+_KINDS: dict[str, type[Layer]] = {layer.kind: layer for layer in get_args(Layer)}
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 All frames come from kaldi-native-fbank without dither, and a whole utterance is one push of a stream, so
 what is trained on is what is streamed.
 
-Scale. Samples are in [-1, 1], not the 16-bit integers of kaldi's command-line tools, which adds
-2 ln 32768 = 20.8 to kaldi's energies there. Energies are floored at 2^-23 (kaldi's float epsilon), about the
+Scale. Samples are in [-1, 1]; kaldi's own tools keep 16-bit integers, so their log energies are larger by
+2 ln 32768 = 20.8. Energies are floored at 2^-23 (kaldi's float epsilon), about the
 level of 16-bit rounding noise at this scale: digital silence and recorded silence look much alike, and the
 logarithm is never below -15.95.
 """
@@ -28,6 +28,7 @@ RESAMPLER: Final = f"soxr {RESAMPLER_QUALITY}"
 _KINDS: Final = ("log_mel", "mfcc", "given")
 _MAX_WINDOW_MS: Final = 1000.0
 _MAX_WIDTH: Final = 65_536
+_MAX_FLOAT32: Final = (2 - 2**-23) * 2.0**127
 
 
 @dataclass(frozen=True)
@@ -373,4 +374,5 @@ def _is_int(value: object) -> TypeGuard[int]:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether it is a number that float32 holds; false for NaN, and exact for an integer of any length."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _MAX_FLOAT32

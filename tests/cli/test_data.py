@@ -6,7 +6,8 @@ import soundfile
 
 from sparrot.cli.main import run
 from sparrot.corpora.manifest import Utterance, read_manifest, write_manifest
-from sparrot.corpora.packaged import folder
+from sparrot.corpora.packaged import folder, packaged_recordings
+from sparrot.corpora.strings import draw_strings
 from sparrot.text import train_sentencepiece
 
 
@@ -64,6 +65,18 @@ def test_prepare_refuses_in_one_sentence(sounds, tmp_path, capsys, corpus, optio
     assert run(["data", "prepare", corpus, str(sounds), str(tmp_path / "out"), *options]) == 2
     assert sentence in told(capsys)
     assert not (tmp_path / "out").exists()
+
+
+def test_strings_are_drawn_from_a_manifest_or_the_packaged_recordings(tmp_path, capsys):
+    out = tmp_path / "deep" / "strings.jsonl"
+    assert run(["data", "strings", "packaged:test", str(out), "--number", "12", "--seed", "5"]) == 0
+    assert capsys.readouterr().out == f"{out}\n"
+    assert read_manifest(out) == draw_strings(packaged_recordings("test"), 12, 5)
+    again = ["data", "strings", str(folder() / "manifest.jsonl"), str(out), "--number", "7"]
+    assert run(again) == 0
+    assert len(read_manifest(out)) == 7
+    assert run(["data", "strings", "packaged:test", str(out), "--number", "3"]) == 2
+    assert "cannot draw 3 strings of 6 speakers" in capsys.readouterr().err
 
 
 def test_check_of_a_clean_manifest(capsys):

@@ -103,6 +103,8 @@ def test_a_model_that_needs_whole_recordings(tmp_path, capsys, monkeypatch):
 def test_a_model_of_given_features(tmp_path, capsys, monkeypatch):
     path = write_tone_model(tmp_path / "given.sparrot", given=True)
     assert "features    given, 11 values every 10 ms, 6 tokens" in page(path, capsys, monkeypatch)
+    run(["inspect", str(path), "--json"])
+    assert json.loads(capsys.readouterr().out)["resampler_latency_s"] == {}
 
 
 def test_levels_that_were_cut_off_are_named(path, tmp_path, capsys, monkeypatch):

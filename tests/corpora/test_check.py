@@ -67,6 +67,8 @@ def test_features_are_read_too(tmp_path):
     given = Utterance(id="a", feature_path=path, duration=0.1, text="go on")
     assert check([given]).problems == ()
     assert check([given]).durations == (0.1,)
+    assert check([dataclasses.replace(given, text="xy" * 5)]).problems == ()
+    assert kinds(check([dataclasses.replace(given, text="xy" * 5 + "x")])) == [("too_short", "a")]
     path.write_bytes(path.read_bytes()[:-1])
     assert kinds(check([given])) == [("unreadable", "a")]
     np.save(tmp_path / "a.npy", np.zeros((10, 7), np.float32))
@@ -77,6 +79,7 @@ def test_a_wrong_duration_is_found_beyond_50_ms(utterance):
     for declared, n_found in ((0.951, 0), (1.049, 0), (0.949, 1), (1.051, 1)):
         report = check([dataclasses.replace(utterance, duration=declared)])
         assert kinds(report) == [("wrong_duration", "u")] * n_found
+        assert report.durations == (1.0,)
     assert report.problems[0].explanation == "the manifest says 1.051 s, the file has 1.000 s"
 
 
@@ -95,6 +98,7 @@ def test_characters_without_a_token_are_counted(utterance):
     assert report.characters == {",": 3, "G": 1, ":": 1, "O": 1, "N": 1}
     assert kinds(report) == [("unknown_character", "v"), ("unknown_character", "w")]
     assert report.problems[0].explanation == "no token for ',' ':' 'G' 'N' 'O' in 'Go: up, ON'"
+    assert report.problems[1].explanation == "no token for ',' in 'a, b,'"
     assert check([utterance, *others]).problems == ()
 
 
@@ -118,6 +122,7 @@ def test_sentencepiece_tokens_will_do(utterance):
         (199, "x", 1, 0),
         (279, "xy", 1, 1),
         (280, "xy", 1, None),
+        (360, "xyz", 1, None),  # 1 + (0.045 − 0.025) / 0.010 is just under 3 in floating point
     ],
 )
 def test_a_text_needs_a_frame_a_token_and_one_between_equal_ones(
@@ -156,6 +161,11 @@ def test_empty_texts_and_duplicates_are_found(utterance, make_sound):
         ("no_text", "u"),
     ]
     assert check(utterances).problems[2] == Problem("duplicate", "x", "it is the same recording as 'w'")
+
+
+def test_sound_without_a_frame_is_too_short_for_any_text(make_sound):
+    given = Utterance(id="u", audio_path=make_sound("a.wav", 199), duration=199 / 8000, text="")
+    assert kinds(check([given])) == [("no_text", "u"), ("too_short", "u")]
 
 
 def test_the_report_as_json(utterance, tmp_path):

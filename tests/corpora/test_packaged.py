@@ -79,6 +79,7 @@ def test_packaging_changes_no_sample(tmp_path):
         original, _ = soundfile.read(source / f"{recording.id}.wav", dtype="float32")
         np.testing.assert_array_equal(load_waveform(recording, 8000), original)
         assert recording.audio_path == out / recording.split / f"{recording.speaker}.flac"
+        assert soundfile.info(recording.audio_path).subtype == "PCM_16"
     assert len(read_manifest(out / "strings-test.jsonl")) == 600
 
 

@@ -1,7 +1,6 @@
 """Networks against float64, and streams against whole utterances."""
 
 import gc
-import time
 import tracemalloc
 
 import numpy as np
@@ -225,25 +224,6 @@ def test_memory_does_not_grow_with_the_stream():
             sizes.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
     assert max(sizes) - sizes[0] < 40_000  # of 816 kB that came in since, and 408 kB between the layers
-
-
-def test_a_long_backlog_is_worked_off_in_linear_time():
-    architecture = Architecture(40, (Linear("output", 2),))
-    network, stream = Network(architecture, parameters(architecture, 0)), NetworkStream(architecture, 4)
-    stream.push(np.zeros((100_000, 40), np.float32))  # 16 MB; copied at each of 25,000 chunks: 200 GB
-    begin = time.process_time()
-    assert len(stream_logits(stream, network)) == 25_000
-    assert time.process_time() - begin < 5
-
-
-def test_three_layers_of_512_run_faster_than_real_time():
-    layers = [Recurrent(f"lstm{index}", "lstm", 512) for index in range(3)]
-    architecture = Architecture(40, (*layers, Linear("output", 30)))
-    network = Network(architecture, parameters(architecture, 0, 0.05))
-    frames = features(architecture, 100)
-    begin = time.process_time()
-    assert len(decode(frames, 8, network)) == 13
-    assert time.process_time() - begin < 1.0  # a second of audio; about 0.06 s on one 2023 server core
 
 
 def test_what_came_in_and_went_out_may_be_overwritten():

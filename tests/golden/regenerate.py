@@ -16,7 +16,7 @@ from sparrot.engine import DecodingOptions, Transcript
 
 FOLDER = Path(__file__).parent
 DECODERS = {"greedy": DecodingOptions(), "beam": DecodingOptions(decoder="beam")}
-EVERY = 25  # one string of this many, so that all speakers and lengths have some
+EVERY = 47  # one string of this many: 7 strings, of several speakers and lengths
 
 
 def golden(recognizer: Recognizer) -> dict[str, list[dict[str, Any]]]:

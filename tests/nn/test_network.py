@@ -51,7 +51,7 @@ def gradients(module: nn.Module) -> dict[str, torch.Tensor]:
 # a batch
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(architectures(streaming=False), st.lists(st.integers(1, 9), min_size=1, max_size=3), st.integers(0, 3))
 def test_a_padded_batch_is_each_utterance_alone(architecture, lengths, n_spare):
     module = network(architecture).double()
@@ -136,7 +136,7 @@ def with_exact_biases(module: CtcNetwork) -> CtcNetwork:
     return module
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(architectures(streaming=False), st.integers(1, 12), st.integers(0, 99))
 def test_the_exported_network_runs_as_it_was_trained(architecture, n_frames, seed):
     module = with_exact_biases(network(architecture, seed))
@@ -151,7 +151,7 @@ def test_the_exported_network_runs_as_it_was_trained(architecture, n_frames, see
     assert np.all(abs(Network(architecture, exported).run(frames) - exact.value) <= exact.error)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(architectures(streaming=False))
 def test_export_has_the_names_and_shapes_of_the_architecture(architecture):
     exported = network(architecture).export()
@@ -161,7 +161,7 @@ def test_export_has_the_names_and_shapes_of_the_architecture(architecture):
     assert {value.dtype for value in exported.values()} <= {np.dtype(np.float32)}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(architectures(streaming=False))
 def test_every_matrix_has_the_name_of_its_parameter(architecture):
     module = network(architecture)

@@ -114,10 +114,10 @@ def test_scores_are_a_moving_average():
 
 def test_scores_of_micro_batches_add_up():
     sparsity = four_blocks()
-    give(sparsity, [5.0, 0.0, 3.0, 4.0])
-    give(sparsity, [-5.0, 9.0, 3.0, 4.0])  # the first block scores 10, though its gradients cancel
+    give(sparsity, [9.0, 0.0, 5.0, 1.0])
+    give(sparsity, [-9.0, 1.0, 5.0, 7.0])  # 18 (though the gradients cancel), 1, 10, 8
     sparsity.step()
-    assert kept(sparsity) == [0, 1]
+    assert kept(sparsity) == [0, 2]
 
 
 def test_equal_scores_keep_the_lowest_index():
@@ -164,15 +164,27 @@ def test_masks_and_scores_freeze():
     sparsity = four_blocks(DynamicOptions(mask_every=2, smoothing=0.0, freeze_at=3))
     renewals = []
     for step in range(1, 9):
-        give(sparsity, [4.0, 3.0, 2.0, 1.0] if step <= 3 else [1.0, 2.0, 3.0, 4.0])
+        give(sparsity, [1.0, 2.0, 3.0, 4.0] if step == 3 else [4.0, 3.0, 2.0, 1.0])
         renewals += [update.step for update in sparsity.step()]
         if step == 3:
             frozen = sparsity.state_dict()
     assert renewals == [1, 2, 3]  # 1 is the end of the ramp
-    assert kept(sparsity) == [0, 1]
+    assert kept(sparsity) == [2, 3]
     assert torch.equal(
         sparsity.state_dict()["scores"]["large"]["weight"], frozen["scores"]["large"]["weight"]
     )
+
+
+def test_weight_changes_freeze_too():
+    sparsity = four_blocks(DynamicOptions(criterion=WeightChange(), mask_every=1, freeze_at=2))
+    for step in range(1, 5):
+        with torch.no_grad():
+            sparsity.targets[0].parameter.add_(1.0)
+        sparsity.step()
+        if step == 2:
+            frozen = sparsity.state_dict()["changes"]["weight"]
+    assert frozen.all()
+    assert torch.equal(sparsity.state_dict()["changes"]["weight"], frozen)
 
 
 def test_freezing_before_the_ramp_ends_is_refused():
@@ -307,8 +319,10 @@ def test_only_matrices_that_some_level_prunes_are_touched():
     assert list(sparsity.masks("small")) == ["encoder.weight_hh_l0", "embedding.weight"]
 
 
-def test_a_level_without_targets_is_dense():
-    sparsity = four_blocks(DynamicOptions(criterion=Magnitude(), mask_every=1), Levels(large={}, small={}))
+@pytest.mark.parametrize("scope", ["matrix", "type", "global"])
+def test_a_level_without_targets_is_dense(scope: str):
+    options = DynamicOptions(criterion=Magnitude(), mask_every=1, scope=scope)
+    sparsity = four_blocks(options, Levels(large={}, small={}))
     assert sparsity.step() == [MaskUpdate(1, "small", dropped=0, returned=0, sparsity=0.0)]
     assert sparsity.sparsity("small") == {}
 

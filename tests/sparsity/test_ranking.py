@@ -19,7 +19,8 @@ SCORES = st.lists(st.integers(0, 4).map(float), min_size=1, max_size=40)  # few 
         (10, 0.9, 1),
         (16, 3 / 16, 13),
         (7, 0.5, 4),  # 3.5 is rounded up
-        (10, 0.85, 2),  # 1.5 too, although 1 − 0.85 is more than 0.15 in binary
+        (5, 0.9, 1),  # 0.5 too, although 1 − 0.9 is less than 0.1 in binary
+        (10, 0.85, 2),
         (1000, 0.9005, 100),  # 99.5
         (10, 1.0, 0),
         (0, 0.5, 0),

@@ -166,6 +166,12 @@ def test_a_weight_that_is_computed_is_refused_unless_excluded(compute, make, nam
     assert name not in [target.name for target in prunable_matrices(model, exclude=[name])]
 
 
+def test_excluding_one_computed_weight_does_not_hide_another():
+    model = nn.Sequential(parametrised(nn.Linear(3, 2), "weight"), parametrised(nn.Linear(2, 2), "weight"))
+    with pytest.raises(ValueError, match=r"cannot prune `1\.weight`: it is computed"):
+        prunable_matrices(model, exclude=["0.*"])
+
+
 def test_an_embedding_with_sparse_gradients_is_refused():
     with pytest.raises(ValueError, match=r"cannot prune `weight`: its gradients are sparse.*`sparse=False`"):
         prunable_matrices(nn.Embedding(3, 2, sparse=True))

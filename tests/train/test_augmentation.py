@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sparrot.corpora.manifest import Utterance, write_manifest
@@ -21,7 +21,6 @@ def white(n_samples: int, seed: int = 0) -> np.ndarray:
 # masks on features
 
 
-@settings(deadline=None)
 @given(
     st.integers(0, 40),
     st.integers(1, 12),
@@ -84,7 +83,6 @@ def test_speed_1_changes_nothing():
 # noise
 
 
-@settings(deadline=None)
 @given(st.floats(-20, 60), st.integers(1, 500), st.integers(1, 800), st.integers(0, 9))
 def test_noise_is_mixed_in_at_the_ratio_that_was_drawn(snr_db, n_speech, n_noise, seed):
     speech, noise = white(n_speech, seed), 0.01 * white(n_noise, seed + 1)

@@ -23,10 +23,10 @@ from sparrot.train.checkpoint import (
 from train import tiny
 
 
-def checkpoint(tokens=None, step: int = 3) -> Checkpoint:
+def checkpoint(tokens=None, step: int = 3, cells: int = 4) -> Checkpoint:
     """A checkpoint of a network of a few cells, with a bit of everything in it."""
     config = tiny.config(
-        Path("corpus"), {"sparsity": tiny.SPARSE, "encoder.cells": 4, "augment.speed": [0.9]}
+        Path("corpus"), {"sparsity": tiny.SPARSE, "encoder.cells": cells, "augment.speed": [0.9]}
     )
     tokens = tokens or CharacterTokens.of(["ab "])
     architecture = build_architecture(12, config.front, config.encoder, tokens.n_tokens)
@@ -136,13 +136,13 @@ def test_a_missing_checkpoint_is_told_by_name(tmp_path):
 
 
 def test_a_full_disk_leaves_the_old_checkpoint(tmp_path):
-    path, old = tmp_path / "last.pt", checkpoint(step=3)
+    path, old = tmp_path / "last.pt", checkpoint(step=3, cells=64)  # more than fits in a buffer
     save_checkpoint(path, old)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size // 2, limits[1]))
     try:
         with pytest.raises(OSError, match="too large") as caught:
-            save_checkpoint(path, checkpoint(step=4))
+            save_checkpoint(path, checkpoint(step=4, cells=64))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert caught.value.errno == errno.EFBIG

@@ -18,7 +18,7 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, dtype=torch.float64, generator=generator)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 5), st.lists(st.integers(1, 2), max_size=3), st.integers(0, 9))
 def test_ctc_sums_over_every_alignment(n_frames, text, seed):
     logits = normal(1, n_frames, 3, seed=seed)
@@ -80,14 +80,12 @@ def test_divergence_teaches_the_student_only():
     assert (student.grad[0, 2] == 0).all()
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 2), max_size=3), st.integers(0, 5))
 def test_required_frames_is_the_shortest_alignment(text, n_frames):
     writable = reference.labellings([[0.0, 0.0, 0.0]] * n_frames)
     assert (tuple(text) in writable or (not text and n_frames == 0)) == (n_frames >= required_frames(text))
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 2), min_size=4, max_size=4), min_size=1, max_size=3), st.data())
 def test_greedy_collapses_the_best_path(paths, data):
     lengths = [data.draw(st.integers(0, 4)) for _ in paths]

@@ -109,7 +109,7 @@ def test_a_run_killed_in_an_update_and_in_a_save_ends_as_if_it_had_not_been(corp
 
     assert train("update", 5) == -signal.SIGKILL
     assert load_checkpoint(tmp_path / "run" / "last.pt").position.step == 4
-    # A save syncs its file, then its folder. So do the configuration and the log before; the 5th is the first's.
+    # A save syncs its file, then its folder. So do the configuration and the log before: 4 calls, 2 saves.
     assert train("save", 9, "--resume") == -signal.SIGKILL
     assert load_checkpoint(tmp_path / "run" / "last.pt").position.step == 6
     assert train("never", 0, "--resume") == 0

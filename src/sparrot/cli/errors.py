@@ -48,7 +48,7 @@ def exit_code_of(command: Callable[[], object]) -> int:
 
 
 def _give_up_stdout() -> None:
-    """Drops what is left to print, which the interpreter would otherwise try again when it exits."""
+    """Drops what is left to print, which the interpreter would try again when it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

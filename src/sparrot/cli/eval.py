@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sparrot.cli.console import table_console
 from sparrot.cli.transcribe import Decoder
 
 if TYPE_CHECKING:
     from sparrot.engine.evaluation import LevelResult
     from sparrot.model_file import ModelFile
-
-_TABLE_WIDTH = 100  # also where the output is no terminal and claims 80 columns
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -134,7 +133,6 @@ def _write_hypotheses(path: Path, results: "Sequence[LevelResult]") -> None:
 
 def print_table(title: str, results: "Sequence[LevelResult]") -> None:
     """Prints a row a level."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title)
@@ -154,5 +152,4 @@ def print_table(title: str, results: "Sequence[LevelResult]") -> None:
             f"{result.macs_per_audio_second / 1e6:.1f}",
             f"{result.rtf:.4f}",
         )
-    console = Console()
-    console.print(table, width=max(console.width, _TABLE_WIDTH))
+    table_console().print(table)

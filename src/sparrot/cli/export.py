@@ -1,6 +1,7 @@
 """`sparrot export`: a run into a model file, or a model file cut down to a level."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -33,10 +34,17 @@ def export(
 def _export_run(source: Path, model: Path, max_level: str | None) -> None:
     from sparrot.train.checkpoint import find_checkpoint
     from sparrot.train.export import export as export_checkpoint
+    from sparrot.train.export import require_level
 
-    export_checkpoint(find_checkpoint(source), model)
-    if max_level is not None:
-        _cut(model, model, max_level)
+    checkpoint = find_checkpoint(source)
+    if max_level is None:
+        export_checkpoint(checkpoint, model)
+        return
+    require_level(checkpoint, max_level)
+    with TemporaryDirectory(prefix=f".{model.name}.", dir=model.parent) as folder:
+        whole = Path(folder) / model.name
+        export_checkpoint(checkpoint, whole)
+        _cut(whole, model, max_level)
 
 
 def _cut(source: Path, model: Path, level: str) -> None:

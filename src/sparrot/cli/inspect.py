@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sparrot.cli.console import table_console
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -30,9 +32,7 @@ def inspect(
     if as_json:
         typer.echo(json.dumps(description, ensure_ascii=False))
         return
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False)
+    console = table_console()
     for line in _lines(description):
         console.print(line, soft_wrap=True)
     for table in (_levels_table, _layers_table, _matrices_table):

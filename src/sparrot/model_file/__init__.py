@@ -1,3 +1,5 @@
+"""The model file: its format, its writer and its reader."""
+
 from sparrot.model_file.description import LevelDescription, Measured, ModelDescription, Stop
 from sparrot.model_file.errors import FormatError
 from sparrot.model_file.layout import MatrixLayout

@@ -310,7 +310,7 @@ class DynamicSparsity:
             return [[target] for target in self.targets]
         if self.options.scope == "type":
             return [self._of_type(kind) for kind in self.types]
-        return [self.targets]
+        return [self.targets] if self.targets else []
 
     def _ranked(self, scored_level: str) -> dict[str, Tensor]:
         scores = self._current_scores(scored_level)

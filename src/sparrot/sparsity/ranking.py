@@ -15,7 +15,7 @@ Name = TypeVar("Name", bound=Hashable)
 def n_kept(n_blocks: int, sparsity: float) -> int:
     """⌊n·(1 − s) + ½⌋ blocks of n, with s read as the decimal it prints as.
 
-    So 10 blocks at 0.85 keep 2, although 1 − 0.85 is a little more than 0.15 in binary.
+    So 5 blocks at 0.9 keep 1, although 1 − 0.9 is a little less than 0.1 in binary.
     """
     if not 0.0 <= sparsity <= 1.0:
         raise ValueError(f"a sparsity is within 0 and 1; got {sparsity}")

@@ -12,7 +12,7 @@ from sparrot.model_file import LevelToWrite, ModelDescription, write_model
 from sparrot.nn import CtcNetwork
 from sparrot.sparsity import DynamicSparsity
 from sparrot.train.checkpoint import Checkpoint, load_checkpoint
-from sparrot.train.setup import make_sparsity
+from sparrot.train.setup import levels_of, make_sparsity
 
 
 def export(checkpoint_path: Path, model_path: Path) -> None:
@@ -39,6 +39,11 @@ def export(checkpoint_path: Path, model_path: Path) -> None:
     }
     levels = [_level(level, sparsity, matrices) for level in sparsity.levels]
     write_model(model_path, _description(checkpoint), network.export(), levels, blocks)
+
+
+def require_level(checkpoint_path: Path, level: str) -> None:
+    """Raises ValueError, with the nearest name, if a checkpoint has no such level."""
+    levels_of(load_checkpoint(checkpoint_path).setup.config.sparsity).require(level)
 
 
 def pruned_by(sparsity: DynamicSparsity) -> set[str]:

@@ -48,7 +48,7 @@ class Trainer:
         require_room(self.data, setup.architecture)
         dev = read_sources(self.config.data.dev)
         self.dev = EvaluationData(dev, setup.features, self.config.data.batch_seconds)
-        self.n_steps = self.config.training.epochs * len(self.data.epoch(0))
+        self.n_steps = sum(len(self.data.epoch(epoch)) for epoch in range(self.config.training.epochs))
         self.network = network
         self.sparsity = make_sparsity(self.network, self.config.sparsity, self.n_steps)
         self.optimiser = make_optimiser(self.network.parameters(), self.config.optimiser)

@@ -58,10 +58,15 @@ def new_network(setup: Setup) -> CtcNetwork:
     return network
 
 
+def levels_of(config: SparsityConfig | None) -> Levels:
+    """The levels of a run: without configuration, one dense level."""
+    return Levels(**{DENSE: {}}) if config is None else Levels(**config.levels)
+
+
 def make_sparsity(network: CtcNetwork, config: SparsityConfig | None, n_steps: int) -> DynamicSparsity:
     """The sparsity of a run of `n_steps` updates; without configuration, one dense level."""
+    levels = levels_of(config)
     if config is None:
-        levels = Levels(**{DENSE: {}})
         return DynamicSparsity(network, levels, block=BlockShape(1, 1), schedule=CubicSchedule(0, 1))
     begin = round(config.begin * n_steps)
     end = max(round(config.end * n_steps), begin + 1)
@@ -75,7 +80,6 @@ def make_sparsity(network: CtcNetwork, config: SparsityConfig | None, n_steps: i
         smoothing=config.smoothing,
         exclude=config.exclude,
     )
-    levels = Levels(**config.levels)
     return DynamicSparsity(
         network, levels, block=BlockShape.parse(config.block), schedule=schedule, options=options
     )

@@ -1,0 +1,192 @@
+import json
+import shutil
+
+import pytest
+
+from sparrot.cli.main import run
+from sparrot.corpora.manifest import read_manifest, write_manifest
+from sparrot.engine.cost import macs_per_second
+from sparrot.metrics import count_errors, total
+from sparrot.model_file import ModelFile
+from train import tiny
+
+KEYS = {
+    "level",
+    "wer",
+    "cer",
+    "words",
+    "substitutions",
+    "insertions",
+    "deletions",
+    "sparsity",
+    "parameters",
+    "bytes",
+    "macs_per_audio_second",
+    "rtf",
+}
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    return tiny.trained_run(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture
+def model(run_folder, tmp_path):
+    """A copy of the model, to be written into."""
+    return shutil.copy(run_folder / "model.sparrot", tmp_path / "model.sparrot")
+
+
+def told(capsys) -> str:
+    """What was printed on stderr, a single line."""
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    return printed
+
+
+def measured(capsys, *arguments) -> dict:
+    capsys.readouterr()
+    assert run(["eval", *map(str, arguments), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_json_has_the_promised_keys_for_every_level(run_folder, tmp_path, capsys):
+    heard = tmp_path / "heard.jsonl"
+    described = measured(capsys, run_folder, "--hypotheses", heard)
+    assert set(described) == {"model", "set", "levels"}
+    assert (described["model"], described["set"]) == ("tiny", "dev")
+    assert [row["level"] for row in described["levels"]] == ["large", "small"]
+    file = ModelFile.open(run_folder / "model.sparrot")
+    rows = [json.loads(line) for line in heard.read_text().splitlines()]
+    assert len(rows) == 2 * 18
+    for row in described["levels"]:
+        assert set(row) == KEYS
+        name = row["level"]
+        errors = total([count_errors(h["reference"], h["hypothesis"]) for h in rows if h["level"] == name])
+        assert (row["wer"], row["cer"], row["words"]) == (errors.wer, errors.cer, 18)
+        kinds = (errors.substitutions, errors.insertions, errors.deletions)
+        assert (row["substitutions"], row["insertions"], row["deletions"]) == kinds
+        assert 0 < errors.wer < 1
+        assert row["sparsity"] == dict(file.level(name).sparsity)
+        assert (row["parameters"], row["bytes"]) == (file.level(name).parameters, file.level_bytes(name))
+        macs = macs_per_second(file.description.architecture, 100.0, file.parameters(name))
+        assert row["macs_per_audio_second"] == round(macs)
+        assert 0 < row["rtf"] < 1
+    large, small = described["levels"]
+    assert small["macs_per_audio_second"] < 0.5 * large["macs_per_audio_second"]
+
+
+def test_hypotheses_name_utterance_level_and_both_texts(run_folder, tmp_path):
+    dev = read_manifest(run_folder.parent / "tiny-corpus" / "dev.jsonl")
+    heard = tmp_path / "heard.jsonl"
+    assert run(["eval", str(run_folder), "--levels", "small", "--hypotheses", str(heard)]) == 0
+    rows = [json.loads(line) for line in heard.read_text().splitlines()]
+    assert [(row["id"], row["level"], row["reference"]) for row in rows] == [
+        (utterance.id, "small", utterance.text) for utterance in dev
+    ]
+    assert all(set(row) == {"id", "level", "reference", "hypothesis"} for row in rows)
+
+
+def test_levels_are_chosen_by_name(run_folder, capsys):
+    both = measured(capsys, run_folder)["levels"]
+    chosen = measured(capsys, run_folder, "--levels", "small,large")["levels"]
+    assert [row["level"] for row in chosen] == ["small", "large"]
+    assert [row["wer"] for row in chosen] == [row["wer"] for row in reversed(both)]
+
+
+def test_write_puts_errors_into_the_file_and_nothing_else(model, capsys):
+    before = ModelFile.open(model)
+    row = measured(capsys, model, "--levels", "small", "--write")["levels"][0]
+    after = ModelFile.open(model)
+    expected = {"dev": {"wer": row["wer"], "cer": row["cer"], "words": 18}}
+    assert after.level("small").measured == expected
+    assert after.level("large").measured == before.level("large").measured == {}
+    assert after.description == before.description
+    assert measured(capsys, model)["levels"][1]["wer"] == row["wer"]
+
+
+def test_without_write_the_file_stays(model):
+    before = model.read_bytes()
+    assert run(["eval", str(model), "--levels", "large"]) == 0
+    assert model.read_bytes() == before
+
+
+def test_a_table_for_readers(run_folder, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    assert run(["eval", str(run_folder)]) == 0
+    printed = capsys.readouterr().out
+    assert "tiny on dev" in printed
+    for heading in ("level", "sparsity", "WER", "CER", "words", "parameters", "bytes", "MMAC/s", "RTF"):
+        assert heading in printed
+    large, small = (line for line in printed.splitlines() if "large" in line or "small" in line)
+    assert "none" in large
+    assert "lstm 75%" in small
+    assert "fc 49%" in small
+
+
+# sets
+
+
+def test_sets_are_those_of_the_recipe_manifests_and_packaged(run_folder, tmp_path, capsys):
+    dev = read_manifest(run_folder.parent / "tiny-corpus" / "dev.jsonl")
+    write_manifest(tmp_path / "some.jsonl", dev[:3])
+    assert measured(capsys, run_folder, "--on", tmp_path / "some.jsonl")["levels"][0]["words"] == 3
+    assert measured(capsys, run_folder, "--on", "dev")["levels"][0]["words"] == 18
+    packaged = measured(capsys, run_folder, "--on", "packaged:dev", "--levels", "large")
+    assert (packaged["set"], packaged["levels"][0]["words"]) == ("packaged:dev", 300)
+
+
+def test_a_test_set_has_the_name_that_the_recipe_gives_it(tmp_path, capsys):
+    corpus = tiny.write_corpus(tmp_path)
+    write_manifest(tmp_path / "few.jsonl", read_manifest(corpus / "dev.jsonl")[:2])
+    changes = {"data.test": {"few": str(tmp_path / "few.jsonl")}, "training.epochs": 1}
+    recipe = tiny.write_recipe(tmp_path / "r.yaml", corpus, changes)
+    assert run(["train", str(recipe), "--out", str(tmp_path / "run")]) == 0
+    assert measured(capsys, tmp_path / "run", "--on", "few")["levels"][0]["words"] == 2
+    assert run(["eval", str(tmp_path / "run"), "--on", "fewer"]) == 2
+    assert "there is no set `fewer`: the model's recipe names dev, few, and there" in told(capsys)
+
+
+# bad input
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--levels", "smal"], "Did you mean `small`?"),
+        (["--levels", "large,"], "no level `` in"),
+        (
+            ["--on", "nothing"],
+            "there is no set `nothing`: the model's recipe names dev, and there is no such",
+        ),
+        (["--on", "packaged:tset"], "no packaged recordings of the split 'tset'"),
+        (["--decoder", "beem"], "beem"),
+        (["--level", "large"], "has no option `--level`. Did you mean `--levels`?"),
+        (["--beam", "0", "--decoder", "beam"], "beam"),
+    ],
+)
+def test_bad_options_are_told_in_a_sentence(run_folder, tmp_path, capsys, options, said):
+    heard = tmp_path / "heard.jsonl"
+    assert run(["eval", str(run_folder), "--hypotheses", str(heard), *options]) == 2
+    assert said in told(capsys)
+    assert not heard.exists()
+
+
+def test_a_run_folder_without_a_model_says_how_to_get_one(tmp_path, capsys):
+    assert run(["eval", str(tmp_path)]) == 2
+    sentence = told(capsys)
+    assert f"the run {tmp_path} has no model.sparrot yet" in sentence
+    assert f"`sparrot export {tmp_path}`" in sentence
+
+
+def test_a_model_that_is_not_there_is_told(tmp_path, capsys):
+    assert run(["eval", str(tmp_path / "none.sparrot")]) == 2
+    assert "none.sparrot" in told(capsys)
+
+
+def test_a_manifest_with_missing_files_is_refused(model, tmp_path, capsys):
+    (tmp_path / "m.jsonl").write_text('{"id": "a", "audio_path": "lost.wav", "duration": 1, "text": "1"}\n')
+    before = model.read_bytes()
+    assert run(["eval", str(model), "--on", str(tmp_path / "m.jsonl"), "--write"]) == 2
+    assert "needs 1 file(s) that cannot be found: " in told(capsys)
+    assert model.read_bytes() == before
