@@ -5,6 +5,7 @@ import pytest
 
 from sparrot.cli.main import run
 from sparrot.corpora.manifest import read_manifest, write_manifest
+from sparrot.corpora.packaged import packaged_strings
 from sparrot.engine.cost import macs_per_second
 from sparrot.metrics import count_errors, total
 from sparrot.model_file import ModelFile
@@ -109,6 +110,13 @@ def test_without_write_the_file_stays(model):
     before = model.read_bytes()
     assert run(["eval", str(model), "--levels", "large"]) == 0
     assert model.read_bytes() == before
+
+
+def test_without_a_model_the_packaged_digits_are_measured(tmp_path, capsys):
+    write_manifest(tmp_path / "few.jsonl", packaged_strings("dev")[:3])
+    described = measured(capsys, "--on", tmp_path / "few.jsonl")
+    assert [row["level"] for row in described["levels"]] == ["large", "medium", "small"]
+    assert all(row["wer"] == 0 for row in described["levels"])
 
 
 def test_a_table_for_readers(run_folder, capsys, monkeypatch):

@@ -39,6 +39,13 @@ def test_a_run_becomes_a_model_file(run_folder, tmp_path, capsys):
     assert out.read_bytes() == (run_folder / "model.sparrot").read_bytes()
 
 
+def test_a_run_keeps_its_model(run_folder, tmp_path, capsys):
+    (tmp_path / "best.pt").write_bytes((run_folder / "best.pt").read_bytes())
+    assert run(["export", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'model.sparrot'}\n"
+    assert (tmp_path / "model.sparrot").read_bytes() == (run_folder / "model.sparrot").read_bytes()
+
+
 def test_a_checkpoint_is_exported_beside_itself(run_folder, tmp_path, capsys):
     (tmp_path / "some.pt").write_bytes((run_folder / "best.pt").read_bytes())
     assert run(["export", str(tmp_path / "some.pt")]) == 0

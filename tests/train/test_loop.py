@@ -3,6 +3,7 @@ import itertools
 import json
 import math
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -141,6 +142,31 @@ def test_masks_change_when_they_are_due_and_reach_their_target(corpus, tmp_path)
     assert trainer.sparsity.sparsity("small") == pytest.approx({"lstm": 0.75, "fc": 0.5}, abs=0.02)
 
 
+@pytest.mark.parametrize("nested", [True, False])
+def test_until_sparsity_begins_the_full_model_is_trained_alone(corpus, tmp_path, nested):
+    sparse = tiny.SPARSE | {"begin": 0.4, "end": 0.7, "mask_every": 2, "nested": nested}
+    trainer = Trainer.new(tiny.config(corpus, {"sparsity": sparse}), tmp_path)
+    assert (trainer.n_steps, trainer.sparsity.schedule.begin) == (10, 4)
+    levels = [tuple(update.losses) for update in itertools.islice(first_updates(trainer), 10)]
+    both = ("large", "small")  # independent masks are scored by their own passes
+    assert levels == [("large",) if nested else both] * 4 + [both] * 6
+    assert trainer.sparsity.sparsity("small") == pytest.approx({"lstm": 0.75, "fc": 0.5}, abs=0.02)
+
+
+def test_every_update_is_made_in_training_mode(corpus, tmp_path, monkeypatch):
+    trainer = Trainer.new(tiny.config(corpus), tmp_path)
+    trainer.network.eval()
+    modes, update = [], trainer.update
+
+    def watched(batch):
+        modes.append(trainer.network.training)
+        return update(batch)
+
+    monkeypatch.setattr(trainer, "update", watched)
+    trainer.run(quiet(tmp_path))
+    assert modes == [True] * 10
+
+
 # what stops it
 
 
@@ -222,6 +248,23 @@ def test_checkpoints_come_in_time_and_after_every_epoch(corpus, tmp_path, monkey
     assert [position.step for _, position in saved] == steps
     assert [name for name, _ in saved[-2:]] == ["best.pt", "last.pt"]
     assert (saved[-1][1].epoch, saved[-1][1].batch) == (1, 0)
+
+
+def test_the_time_to_the_next_checkpoint_starts_at_the_last_one(corpus, tmp_path, monkeypatch):
+    changes = {"training": {"epochs": 2, "checkpoint_minutes": 2.0, "eval_every": 2}}
+    clock = [0.0]
+    monkeypatch.setattr(loop_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    trainer = Trainer.new(tiny.config(corpus, changes), tmp_path)
+    saved, update = checkpoints(trainer, monkeypatch), trainer.update
+
+    def in_a_minute(batch):
+        clock[0] += 60.0
+        return update(batch)
+
+    monkeypatch.setattr(trainer, "update", in_a_minute)
+    trainer.run(quiet(tmp_path))
+    last = [position.step for name, position in saved if name == "last.pt"]
+    assert last == [2, 4, 5, 7, 9, 10]
 
 
 def errors(n: int) -> ErrorCounts:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from sparrot.corpora.manifest import read_manifest
-from sparrot.sparsity import BlockShape, Magnitude, WeightChange, WeightGradient
+from sparrot.sparsity import BlockShape, CubicSchedule, Magnitude, WeightChange, WeightGradient
 from sparrot.train.checkpoint import Checkpoint, Position, Setup, save_checkpoint
 from sparrot.train.config import SparsityConfig
 from sparrot.train.data import measured_features
@@ -103,11 +103,11 @@ def network(corpus):
 
 
 def test_shares_become_steps(network):
-    given = SparsityConfig(
-        **tiny.SPARSE | {"begin": 0.1, "end": 0.52, "freeze": 0.8, "smoothing": 0.5, "exclude": ["*fc0*"]}
-    )
+    shares = {"begin": 0.1, "initial": 0.3, "end": 0.52, "freeze": 0.8}
+    given = SparsityConfig(**tiny.SPARSE | shares | {"smoothing": 0.5, "exclude": ["*fc0*"]})
     made = make_sparsity(network, given, 200)
-    assert (made.schedule.begin, made.schedule.end, made.options.freeze_at) == (20, 104, 160)
+    assert made.schedule == CubicSchedule(20, 104, initial=0.3)
+    assert made.options.freeze_at == 160
     assert (made.options.mask_every, made.options.smoothing, made.options.nested) == (3, 0.5, True)
     assert dict(made.levels["small"]) == {"lstm": 0.75, "fc": 0.5}
     assert {grid.block for grid in made.grids.values()} == {BlockShape(4, 1)}

@@ -19,6 +19,7 @@ from sparrot.train.evaluation import evaluate
 from sparrot.train.interrupt import Interrupt
 from sparrot.train.loss import ctc_loss, framewise_divergence
 from sparrot.train.optimisation import make_optimiser, rate_factor, set_rate
+from sparrot.train.prefetch import prefetched
 from sparrot.train.record import Record
 from sparrot.train.setup import make_sparsity, new_network, new_setup
 
@@ -92,7 +93,7 @@ class Trainer:
         with Interrupt() as interrupt, record.running(self.n_steps, self.position.step):
             self.network.train()
             while self.position.epoch < self.config.training.epochs:
-                for batch in self.data.batches(self.position.epoch, self.position.batch):
+                for batch in prefetched(self.data.batches(self.position.epoch, self.position.batch)):
                     record.update(self.position, self.update(batch))
                     self._checkpoint_if_due()
                     if interrupt.requested:
@@ -142,9 +143,14 @@ class Trainer:
             teacher = logits.detach() if teacher is None else teacher
 
     def _levels_to_train(self) -> tuple[str, ...]:
-        """All levels, or, until sparsity begins to grow, the full model alone: the others equal it."""
+        """All levels, or, until sparsity begins to grow, the full model alone.
+
+        Independent masks are scored by their own passes, which they therefore need from the start.
+        """
         begun = self.position.step >= self.sparsity.schedule.begin
-        return self.sparsity.passes() if begun else (self.sparsity.levels.full,)
+        if begun or not self.sparsity.options.nested:
+            return self.sparsity.passes()
+        return (self.sparsity.levels.full,)
 
     def _loss(self, logits: Tensor, lengths: Tensor, batch: Batch, teacher: Tensor | None) -> Tensor:
         """(1 − a) · CTC + a · KL(full model ‖ level), each summed over the batch, a token of its text."""
