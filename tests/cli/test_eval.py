@@ -77,6 +77,14 @@ def test_json_has_the_promised_keys_for_every_level(run_folder, tmp_path, capsys
     assert small["macs_per_audio_second"] < 0.5 * large["macs_per_audio_second"]
 
 
+def test_progress_stays_out_of_the_json(run_folder, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # for rich, that is a terminal
+    assert run(["eval", str(run_folder), "--levels", "small", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["set"] == "dev"
+    assert "recognising" in printed.err
+
+
 def test_hypotheses_name_utterance_level_and_both_texts(run_folder, tmp_path):
     dev = read_manifest(run_folder.parent / "tiny-corpus" / "dev.jsonl")
     heard = tmp_path / "heard.jsonl"

@@ -93,9 +93,15 @@ def _provenance(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def source_commit() -> str | None:
-    """The commit that this code was checked out at; None outside a checkout."""
+    """The commit that this code was checked out at; None outside a checkout of it."""
+    here = Path(__file__)
     try:
-        command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        _git(here.parent, "ls-files", "--error-unmatch", here.name)  # not merely installed below another one
+        return _git(here.parent, "rev-parse", "HEAD")
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
