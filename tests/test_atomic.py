@@ -31,8 +31,8 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path, failure:
 
 def test_a_failed_rename_leaves_nothing(tmp_path: Path):
     folder = tmp_path / "taken"
-    folder.mkdir()
     with pytest.raises(OSError, match="taken"), atomic_write(folder) as file:
+        folder.mkdir()  # in the meantime
         file.write(b"x")
     assert list(tmp_path.iterdir()) == [folder]
 
@@ -64,3 +64,12 @@ def test_permissions_are_those_of_an_ordinary_file(tmp_path: Path):
 def test_a_missing_folder_is_an_error(tmp_path: Path):
     with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "nowhere" / "a"):
         pass
+
+
+def test_a_device_or_a_folder_is_refused(tmp_path: Path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for target in (Path(os.devnull), pipe, tmp_path):
+        with pytest.raises(ValueError, match="not a regular file"), atomic_write(target):
+            pytest.fail("the block ran")
+    assert stat.S_ISFIFO(pipe.stat().st_mode)

@@ -14,9 +14,12 @@ def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
 
     Until then the bytes are in a hidden file of the same folder, which is removed if the block fails; what
     was at `path` stays untouched. After the block the bytes and the name have reached the disk. Raises
-    OSError if the folder does not exist or cannot be written to.
+    OSError if the folder does not exist or cannot be written to, ValueError if `path` is a device, a pipe
+    or a folder, whose place no file may take.
     """
     target = Path(path)
+    if target.exists() and not target.is_file():
+        raise ValueError(f"cannot write {target}: it is not a regular file; name another one")
     temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:

@@ -85,6 +85,7 @@ def test_all_errors_are_told_together():
         ({"optimiser.learning_rate": float("nan")}, "`optimiser.learning_rate`: "),
         ({"sparsity": SPARSE | {"block": "16"}}, "a block shape is written rows x columns"),
         ({"sparsity": SPARSE | {"begin": 0.4, "end": 0.4}}, "got begin 0.4, end 0.4 and freeze 0.7"),
+        ({"sparsity": SPARSE | {"begin": 0.1, "initial": 0.5}}, "`begin` must be 0 with it"),
         ({"sparsity": SPARSE | {"end": 0.8}}, "freezes then or later; got begin 0.0, end 0.8 and freeze 0.7"),
         ({"sparsity": SPARSE | {"levels": {"large": {"fc": 0.1}}}}, "the first level is the full model"),
         ({"sparsity": {"levels": {"a": {}, "b": {"fc": 0.5}, "c": {"fc": 0.4}}}}, "levels `b` and `c` cross"),

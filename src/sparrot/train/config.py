@@ -171,6 +171,8 @@ class SparsityConfig(_Section):
                 f"sparsity grows from `begin` to `end` and freezes then or later; got begin {self.begin}, "
                 f"end {self.end} and freeze {self.freeze}"
             )
+        if self.initial > 0.0 and self.begin > 0.0:
+            raise ValueError("`initial` drops blocks from the first steps on, so `begin` must be 0 with it")
         return self
 
 
