@@ -103,16 +103,21 @@ def network(corpus):
 
 
 def test_shares_become_steps(network):
-    shares = {"begin": 0.1, "initial": 0.3, "end": 0.52, "freeze": 0.8}
+    shares = {"begin": 0.1, "end": 0.52, "freeze": 0.8}
     given = SparsityConfig(**tiny.SPARSE | shares | {"smoothing": 0.5, "exclude": ["*fc0*"]})
     made = make_sparsity(network, given, 200)
-    assert made.schedule == CubicSchedule(20, 104, initial=0.3)
+    assert made.schedule == CubicSchedule(20, 104)
     assert made.options.freeze_at == 160
     assert (made.options.mask_every, made.options.smoothing, made.options.nested) == (3, 0.5, True)
     assert dict(made.levels["small"]) == {"lstm": 0.75, "fc": 0.5}
     assert {grid.block for grid in made.grids.values()} == {BlockShape(4, 1)}
     assert "layers.output.linear.weight" in made.grids
     assert "layers.fc0.linear.weight" not in made.grids
+
+
+def test_sparsity_may_grow_from_a_share_of_its_target(network):
+    given = SparsityConfig(**tiny.SPARSE | {"begin": 0.0, "initial": 0.3})
+    assert make_sparsity(network, given, 200).schedule.initial == 0.3
 
 
 def test_masks_that_never_freeze_and_runs_of_a_few_steps(network):
