@@ -21,19 +21,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: threads tha
 import argparse
 import copy
 import json
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sparrot.report.results import Goal, Result
 from sparrot.sparsity import BlockShape, CubicSchedule, DynamicOptions, DynamicSparsity, Levels
 
 N_UTTERANCES, N_FRAMES, N_INPUTS, N_UNITS, N_TOKENS = 16, 200, 120, 512, 32
@@ -63,15 +61,15 @@ def main() -> None:
     given = parser.parse_args()
     result = measured(given.rounds)
     if given.json:
-        print(json.dumps(result, indent=2))
+        print(json.dumps(result.to_json(), indent=2))
         return
-    for found in result["rows"]:
+    for found in result.rows:
         value = f"{found['value']:.4g} ± {found['spread']:.2g}"
         print(f"{found['method']}, {found['level']}: {found['metric']} {value}")
 
 
-def measured(n_rounds: int) -> dict[str, Any]:
-    """The result, in the shape of all results."""
+def measured(n_rounds: int) -> Result:
+    """All rows and goals."""
     torch.manual_seed(0)
     frames = torch.randn(N_FRAMES, N_UTTERANCES, N_INPUTS)
     sparsity = at_its_levels(Recogniser(), DynamicOptions())
@@ -93,14 +91,8 @@ def measured(n_rounds: int) -> dict[str, Any]:
         row("dynamic sparsity", "all", "sparsity.masking.share", [cost / update_s for cost in amortised]),
         row("dynamic sparsity", "all", "sparsity.passes.ratio", [ratio(times) for times in passes]),
     ]
-    return {
-        "command": f"python benchmarks/sparsity_overhead.py {' '.join(sys.argv[1:])}".strip(),
-        "commit": commit(),
-        "machine": f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
-        "seeds": [0],
-        "rows": rows,
-        "goals": [goal(found) for found in rows if found["metric"] in GOALS],
-    }
+    command = f"python benchmarks/sparsity_overhead.py {' '.join(sys.argv[1:])}".strip()
+    return Result(command, [0], rows, [goal(found) for found in rows if found["metric"] in GOALS])
 
 
 def at_its_levels(model: nn.Module, options: DynamicOptions) -> DynamicSparsity:
@@ -189,27 +181,11 @@ def row(method: str, level: str, metric: str, values: list[float]) -> dict[str, 
     return {"method": method, "level": level, "metric": metric, "value": median(values), "spread": spread}
 
 
-def goal(found: dict[str, Any]) -> dict[str, Any]:
+def goal(found: dict[str, Any]) -> Goal:
     """Whether a figure is as low as it has to be."""
-    name, measured_value = found["metric"], found["value"]
-    met = measured_value <= GOALS[name]
-    return {"name": name, "required": GOALS[name], "measured": measured_value, "better": "lower", "met": met}
-
-
-def commit() -> str | None:
-    """The commit of the sources, or None outside a repository."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    return answer.stdout.strip() if answer.returncode == 0 else None
-
-
-def processor() -> str:
-    """The processor's name where the system tells it, else its architecture."""
-    listing = Path("/proc/cpuinfo")
-    for line in listing.read_text().splitlines() if listing.exists() else ():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
+    name = found["metric"]
+    why = "the cause is not known; measure again on an idle machine"
+    return Goal(name, GOALS[name], found["value"], "lower", why=why)
 
 
 if __name__ == "__main__":

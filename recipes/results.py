@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sparrot.report.figures import draw_levels
-from sparrot.report.results import Goal, Result, head_commit
+from sparrot.report.results import Goal, Result
 
 RUNS, RESULTS = Path("runs"), Path("results")
 
@@ -128,7 +128,7 @@ def minutes(folder: Path) -> float:
 def publish(name: str, rows: list[dict[str, Any]], goals: list[Goal], title: str) -> None:
     """Writes result.json and the figure."""
     command = f"python recipes/results.py {name}"
-    Result(command, head_commit(), [1], rows, goals).write(RESULTS / name / "result.json")
+    Result(command, [1], rows, goals).write(RESULTS / name / "result.json")
     draw_levels(rows, title, RESULTS / name / "levels.png")
 
 

@@ -15,37 +15,40 @@ from train import tiny
 TOKENS = CharacterTokens.of([*tiny.WORDS, " "])
 
 
-def errors(wer: float, cer: float = 0.0) -> ErrorCounts:
-    """Counts of 100 words and 100 characters."""
-    return ErrorCounts(100, round(100 * wer), 0, 0, 100, round(100 * cer))
+def levels(**word_errors: int) -> Evaluation:
+    """By level, so many of 40 utterances of 5 words with one word wrong, the same ones first."""
+    return Evaluation(
+        {
+            level: [ErrorCounts(5, int(i < n), 0, 0, 25, 0) for i in range(40)]
+            for level, n in word_errors.items()
+        }
+    )
 
 
-@pytest.mark.parametrize(
-    ("rates", "named"),
-    [
-        ([0.05], None),
-        ([0.05, 0.05], None),
-        ([0.04, 0.05, 0.06], None),
-        ([0.06, 0.05], ("large", "6.00%", "medium", "5.00%")),
-        ([0.05, 0.07, 0.06], ("medium", "7.00%", "small", "6.00%")),
-        ([0.05, 0.05, 0.04], ("medium", "5.00%", "small", "4.00%")),
-    ],
-)
-def test_a_denser_level_that_is_worse_is_named(rates, named):
-    levels = dict(zip(("large", "medium", "small"), map(errors, rates), strict=False))
-    said = Evaluation(levels).disorder()
-    if named is None:
-        assert said is None
-    else:
-        denser, worse, sparser, better = named
-        expected = f"level {denser} has a higher error ({worse} WER) than the sparser {sparser} ({better}): "
-        assert said is not None
-        assert said.startswith(expected)
+def test_levels_in_order_are_not_warned_of():
+    assert levels(large=5).disorder() is None
+    assert levels(large=5, medium=5).disorder() is None
+    assert levels(large=1, medium=9, small=30).disorder() is None
+
+
+def test_a_denser_level_that_is_worse_is_named():
+    said = levels(large=12, medium=2).disorder()
+    assert said is not None
+    assert said.startswith("level large has a higher error (6.00% WER) than the sparser medium (1.00%): ")
+    said = levels(large=4, medium=20, small=6).disorder()
+    assert said is not None
+    assert said.startswith("level medium has a higher error (10.00% WER) than the sparser small (3.00%): ")
+
+
+def test_a_difference_of_a_few_words_is_chance():
+    assert levels(large=8, medium=6).disorder() is None
+    assert levels(large=8, medium=2).disorder() is not None
 
 
 def test_the_score_sums_words_and_characters_over_levels():
-    counts = {"large": errors(0.1, 0.03), "small": errors(0.2, 0.05)}
-    assert Evaluation(counts).score == pytest.approx(0.1 + 0.03 + 0.2 + 0.05)
+    large, small = ErrorCounts(100, 10, 0, 0, 100, 3), ErrorCounts(100, 20, 0, 0, 100, 5)
+    both = Evaluation({"large": [large, ErrorCounts()], "small": [small, ErrorCounts()]})
+    assert both.score == pytest.approx(0.1 + 0.03 + 0.2 + 0.05)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +74,7 @@ def parts(corpus):
     return network, sparsity, data
 
 
-def expected_at(level, network, sparsity, data) -> ErrorCounts:
+def expected_at(level, network, sparsity, data) -> list[ErrorCounts]:
     """The errors of utterances one by one."""
     counts = []
     network.eval()
@@ -82,14 +85,15 @@ def expected_at(level, network, sparsity, data) -> ErrorCounts:
                 logits, lengths = network(batch.frames[i : i + 1, : length.item()], length)
                 (ids,) = greedy_tokens(logits, lengths)
                 counts.append(count_errors(utterance.text, TOKENS.decode(ids)))
-    return total(counts)
+    return counts
 
 
 def test_every_level_is_decoded_with_its_own_weights(parts):
     network, sparsity, data = parts
-    counts = evaluate(network, sparsity, data, TOKENS).counts
-    assert list(counts) == ["large", "small"]
-    assert counts == {level: expected_at(level, *parts) for level in counts}
+    found = evaluate(network, sparsity, data, TOKENS)
+    assert found.utterances == {level: expected_at(level, *parts) for level in ("large", "small")}
+    counts = found.counts
+    assert counts == {level: total(found.utterances[level]) for level in ("large", "small")}
     assert counts["large"].character_errors != counts["small"].character_errors
 
 

@@ -1,5 +1,4 @@
 import json
-import subprocess
 
 import numpy as np
 import pytest
@@ -8,9 +7,8 @@ import torch
 from sparrot.model_file import ModelFile
 from sparrot.nn import CtcNetwork
 from sparrot.text import SentencePieceTokens
-from sparrot.train import export as export_module
 from sparrot.train.checkpoint import find_checkpoint, load_checkpoint
-from sparrot.train.export import export, pruned_by, source_commit
+from sparrot.train.export import export, pruned_by
 from sparrot.train.loop import Trainer
 from sparrot.train.setup import make_sparsity
 from train import tiny
@@ -92,22 +90,3 @@ def test_a_level_that_has_dropped_nothing_yet_is_exported_whole(corpus, tmp_path
     export(tmp_path / "run" / "last.pt", tmp_path / "x.sparrot")
     model = ModelFile.open(tmp_path / "x.sparrot")
     np.testing.assert_equal(dict(model.parameters("small")), dict(model.parameters("large")))
-
-
-def test_the_commit_is_that_of_a_checkout_of_the_code(monkeypatch, tmp_path):
-    def git(*arguments: str) -> str:
-        identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
-        command = ["git", "-C", str(tmp_path), *identity, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    (tmp_path / "code.py").touch()
-    monkeypatch.setattr(export_module, "__file__", str(tmp_path / "code.py"))
-    assert source_commit() is None
-    git("init", "-q")
-    git("commit", "-q", "--allow-empty", "-m", "of somebody else's project")
-    assert source_commit() is None
-    git("add", "code.py")
-    git("commit", "-q", "-m", "with the code")
-    assert source_commit() == git("rev-parse", "HEAD")
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert source_commit() is None

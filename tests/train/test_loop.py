@@ -276,7 +276,8 @@ def scripted(monkeypatch, *levels: tuple[int, int]) -> None:
     results = iter(levels)
 
     def evaluate(network, sparsity, data, tokens):
-        return Evaluation(dict(zip(("large", "small"), map(errors, next(results)), strict=True)))
+        large, small = next(results)
+        return Evaluation({"large": [errors(large)], "small": [errors(small)]})
 
     monkeypatch.setattr(loop_module, "evaluate", evaluate)
 

@@ -13,7 +13,7 @@ from sparrot.train.evaluation import Evaluation
 from sparrot.train.loop import Update
 from sparrot.train.record import Record
 
-DEV = Evaluation({"large": ErrorCounts(10, 2, 0, 0, 20, 1), "small": ErrorCounts(10, 1, 0, 0, 20, 1)})
+DEV = Evaluation({"large": [ErrorCounts(10, 2, 0, 0, 20, 1)], "small": [ErrorCounts(10, 1, 0, 0, 20, 1)]})
 
 
 def update(step: int, loss: float = 1.5) -> Update:
@@ -35,6 +35,7 @@ def test_mask_updates_and_evaluations_are_rows(tmp_path, console):
         record.update(Position(step=3), update(3))
         record.evaluation(Position(epoch=1, step=4), DEV, is_best=True)
     masks, dev = told(tmp_path)
+    assert 0 <= masks.pop("minutes") <= dev.pop("minutes") < 1
     assert masks == {
         "event": "masks",
         "step": 3,
@@ -43,7 +44,6 @@ def test_mask_updates_and_evaluations_are_rows(tmp_path, console):
         "returned": 3,
         "sparsity": 0.25,
     }
-    assert dev.pop("minutes") >= 0
     levels = {
         "large": {"wer": 0.2, "cer": 0.05, "words": 10},
         "small": {"wer": 0.1, "cer": 0.05, "words": 10},
@@ -56,7 +56,7 @@ def test_the_error_of_every_level_is_shown_and_a_warning(tmp_path, console):
     shown = console.file.getvalue()
     assert "epoch 3: large 20.00% WER, 5.00% CER · small 10.00% WER, 5.00% CER (best)\n" in shown
     assert "warning: level large has a higher error (20.00% WER) than the sparser small (10.00%)" in shown
-    ordered = Evaluation(dict(zip(("large", "small"), reversed(DEV.counts.values()), strict=True)))
+    ordered = Evaluation(dict(zip(("large", "small"), reversed(DEV.utterances.values()), strict=True)))
     console.file.truncate(0)
     Record(tmp_path, Position(), console=console).evaluation(Position(epoch=3), ordered, is_best=False)
     assert "warning" not in console.file.getvalue()
@@ -99,11 +99,11 @@ def test_tensorboard_gets_every_loss(tmp_path, console):
 
 
 ROWS = [
-    {"event": "masks", "step": 3},
-    {"event": "dev", "step": 4, "epoch": 1},
-    {"event": "masks", "step": 6},
-    {"event": "dev", "step": 8, "epoch": 2},
-    {"event": "masks", "step": 9},
+    {"event": "masks", "step": 3, "minutes": 3.5},
+    {"event": "dev", "step": 4, "epoch": 1, "minutes": 4.5},
+    {"event": "masks", "step": 6, "minutes": 6.5},
+    {"event": "dev", "step": 8, "epoch": 2, "minutes": 8.5},
+    {"event": "masks", "step": 9, "minutes": 9.5},
 ]
 
 
@@ -123,6 +123,13 @@ def test_going_on_forgets_what_came_after_the_checkpoint(tmp_path, console, star
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS) + cut)
     Record(tmp_path, start, console=console)
     assert told(tmp_path) == ROWS[:n_kept]
+
+
+def test_minutes_go_on_from_the_last_row_that_is_left(tmp_path, console):
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    record = Record(tmp_path, Position(epoch=1, step=6), console=console)
+    record.evaluation(Position(epoch=2, step=8), DEV, is_best=False)
+    assert 6.5 <= told(tmp_path)[-1]["minutes"] < 7.5
 
 
 def test_a_row_that_was_cut_at_a_brace_is_forgotten(tmp_path, console):

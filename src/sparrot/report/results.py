@@ -1,14 +1,15 @@
 """What a recipe or benchmark measured, in the one shape that tables are made from."""
 
 import json
+import os
 import platform
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from sparrot.atomic import atomic_write
+from sparrot.source import source_commit
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Goal:
     """A figure that was promised.
 
     unit: of both figures, such as `%`; empty if they have none.
-    why:  the reason if it is not met; required then.
+    why:  the reason if it is not met, needed then and left out otherwise.
     """
 
     name: str
@@ -42,7 +43,7 @@ class Goal:
 
     def to_json(self) -> dict[str, Any]:
         """Its entry in a result file."""
-        return {**asdict(self), "met": self.met}
+        return {**asdict(self), "met": self.met, "why": None if self.met else self.why}
 
 
 @dataclass(frozen=True)
@@ -53,24 +54,26 @@ class Result:
     """
 
     command: str
-    commit: str | None
     seeds: Sequence[int]
     rows: Sequence[Mapping[str, Any]]
     goals: Sequence[Goal]
 
-    def write(self, path: Path) -> None:
-        """Writes the result file, with the machine it runs on, in the place of `path`."""
-        described = {
+    def to_json(self) -> dict[str, Any]:
+        """The whole result, with the commit of this code and the machine it runs on."""
+        return {
             "command": self.command,
-            "commit": self.commit,
+            "commit": source_commit(),
             "machine": machine(),
             "seeds": list(self.seeds),
             "rows": [dict(row) for row in self.rows],
             "goals": [goal.to_json() for goal in self.goals],
         }
+
+    def write(self, path: Path) -> None:
+        """Writes the result file in the place of `path`."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
-            file.write((json.dumps(described, indent=1, ensure_ascii=False) + "\n").encode())
+            file.write((json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def machine() -> dict[str, Any]:
@@ -83,15 +86,6 @@ def machine() -> dict[str, Any]:
     }
 
 
-def head_commit() -> str | None:
-    """The commit that is checked out here; None outside a checkout."""
-    try:
-        command = ["git", "rev-parse", "HEAD"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
@@ -100,6 +94,4 @@ def _processor() -> str:
 
 
 def _n_cores() -> int:
-    import os
-
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,11 +1,13 @@
 """The error of a network in training, at every level."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import torch
 
-from sparrot.metrics import ErrorCounts, count_errors, total
+from sparrot.metrics import ErrorCounts, count_errors, paired_bootstrap, total
 from sparrot.nn import CtcNetwork
 from sparrot.sparsity import DynamicSparsity
 from sparrot.text import CharacterTokens, SentencePieceTokens
@@ -15,9 +17,14 @@ from sparrot.train.loss import greedy_tokens
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Errors by level, densest first, over one set of utterances."""
+    """Errors of the same utterances at each level, densest first."""
 
-    counts: dict[str, ErrorCounts]
+    utterances: Mapping[str, Sequence[ErrorCounts]]
+
+    @cached_property
+    def counts(self) -> dict[str, ErrorCounts]:
+        """Errors by level, over all utterances."""
+        return {level: total(counts) for level, counts in self.utterances.items()}
 
     @property
     def score(self) -> float:
@@ -25,16 +32,20 @@ class Evaluation:
         return sum(counts.wer + counts.cer for counts in self.counts.values())
 
     def disorder(self) -> str | None:
-        """A sentence if a denser level makes more word errors than a sparser one, else None."""
-        levels = list(self.counts.items())
-        for (denser, more), (sparser, less) in pairwise(levels):
-            if more.wer > less.wer:
+        """A sentence if, beyond chance, a denser level makes more word errors than a sparser one, else None."""
+        for denser, sparser in pairwise(self.utterances):
+            more, less = self.counts[denser].wer, self.counts[sparser].wer
+            if more > less and self._differ(denser, sparser):
                 return (
-                    f"level {denser} has a higher error ({more.wer:.2%} WER) than the sparser {sparser} "
-                    f"({less.wer:.2%}): the full model may be held back by its levels; train longer, lower "
+                    f"level {denser} has a higher error ({more:.2%} WER) than the sparser {sparser} "
+                    f"({less:.2%}): the full model may be held back by its levels; train longer, lower "
                     "the share of distillation, or start from a converged dense model (training.init_from)"
                 )
         return None
+
+    def _differ(self, denser: str, sparser: str) -> bool:
+        """Whether two levels differ by more than which utterances happened to be drawn."""
+        return paired_bootstrap(self.utterances[sparser], self.utterances[denser]).is_significant
 
 
 def evaluate(
@@ -60,11 +71,11 @@ def _errors_at(
     sparsity: DynamicSparsity,
     data: EvaluationData,
     tokens: CharacterTokens | SentencePieceTokens,
-) -> ErrorCounts:
+) -> list[ErrorCounts]:
     counts = []
     with sparsity.at(level), torch.inference_mode():
         for batch in data.batches():
             logits, lengths = network(batch.frames, batch.lengths)
             for utterance, ids in zip(batch.utterances, greedy_tokens(logits, lengths), strict=True):
                 counts.append(count_errors(utterance.text, tokens.decode(ids)))
-    return total(counts)
+    return counts

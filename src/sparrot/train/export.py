@@ -1,6 +1,5 @@
 """From a checkpoint to a model file."""
 
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 from sparrot import __version__
 from sparrot.model_file import LevelToWrite, ModelDescription, write_model
 from sparrot.nn import CtcNetwork
+from sparrot.source import source_commit
 from sparrot.sparsity import DynamicSparsity
 from sparrot.train.checkpoint import Checkpoint, load_checkpoint
 from sparrot.train.setup import levels_of, make_sparsity
@@ -90,18 +90,3 @@ def _provenance(checkpoint: Checkpoint) -> dict[str, Any]:
         "epochs": position.epoch,
         "updates": position.step,
     }
-
-
-def source_commit() -> str | None:
-    """The commit that this code was checked out at; None outside a checkout of it."""
-    here = Path(__file__)
-    try:
-        _git(here.parent, "ls-files", "--error-unmatch", here.name)  # not merely installed below another one
-        return _git(here.parent, "rev-parse", "HEAD")
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 class Record:
     """The record of one run.
 
-    `log.jsonl` holds an object for every mask update and every evaluation, with its step; a run that goes
-    on at `start` drops those after it, so that no step is told twice.
+    `log.jsonl` holds an object for every mask update and every evaluation, with its step and the minutes of
+    training until then; a run that goes on at `start` drops those after it, so that no step is told twice,
+    and counts its minutes on from the last that is left.
     """
 
     def __init__(self, folder: Path, start: Position, *, console: Console | None = None) -> None:
@@ -33,8 +34,7 @@ class Record:
         self._console = console or Console(file=sys.stderr)
         self._events: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=start.step or None)
         self._progress: Progress | None = None
-        self._started = time.monotonic()
-        self._forget_after(start)
+        self._started = time.monotonic() - 60.0 * self._forget_after(start)
 
     @contextmanager
     def running(self, n_steps: int, step: int) -> Iterator[None]:
@@ -81,7 +81,7 @@ class Record:
             "levels": errors,
             "best": is_best,
         }
-        self._write(row | {"minutes": round((time.monotonic() - self._started) / 60.0, 2)})
+        self._write(row)
         told = " · ".join(f"{level} {c.wer:.2%} WER, {c.cer:.2%} CER" for level, c in dev.counts.items())
         self._console.print(f"epoch {position.epoch}: {told}{' (best)' if is_best else ''}", highlight=False)
         disorder = dev.disorder()
@@ -89,17 +89,20 @@ class Record:
             self._console.print(f"warning: {disorder}", style="yellow", highlight=False)
 
     def _write(self, row: dict[str, Any]) -> None:
+        row["minutes"] = round((time.monotonic() - self._started) / 60.0, 2)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
-    def _forget_after(self, start: Position) -> None:
+    def _forget_after(self, start: Position) -> float:
+        """Drops what was told after a position; returns the minutes at the last row before it."""
         if not self._path.exists():
-            return
+            return 0.0
         lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
         whole = [(line, json.loads(line)) for line in lines if line.endswith("\n")]
-        kept = [line for line, row in whole if _is_told_by(start, row)]
+        kept = [(line, row) for line, row in whole if _is_told_by(start, row)]
         with atomic_write(self._path) as file:
-            file.write("".join(kept).encode())
+            file.write("".join(line for line, _ in kept).encode())
+        return float(kept[-1][1]["minutes"]) if kept else 0.0
 
 
 def _is_told_by(start: Position, row: dict[str, Any]) -> bool:
