@@ -1,5 +1,6 @@
 """atomic_write: the whole file or the old one, and no temporary file in any case."""
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -35,6 +36,24 @@ def test_a_failed_rename_leaves_nothing(tmp_path: Path):
         folder.mkdir()  # in the meantime
         file.write(b"x")
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_an_error_of_the_system_names_the_file_that_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(FileNotFoundError) as missing, atomic_write(tmp_path / "no" / "model.sparrot"):
+        pass
+    assert missing.value.filename == str(tmp_path / "no" / "model.sparrot")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as disk, atomic_write(tmp_path / "model.sparrot"):
+        pass
+    assert disk.value.filename == str(tmp_path / "model.sparrot")
+    with pytest.raises(FileNotFoundError) as other, atomic_write(tmp_path / "model.sparrot"):
+        (tmp_path / "input").open()
+    assert other.value.filename == str(tmp_path / "input")
 
 
 def test_the_bytes_reach_the_disk_before_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

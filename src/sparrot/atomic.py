@@ -14,8 +14,8 @@ def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
 
     Until then the bytes are in a hidden file of the same folder, which is removed if the block fails; what
     was at `path` stays untouched. After the block the bytes and the name have reached the disk. Raises
-    OSError if the folder does not exist or cannot be written to, ValueError if `path` is a device, a pipe
-    or a folder, whose place no file may take.
+    OSError naming `path` if the folder does not exist or cannot be written to, or the disk is full,
+    ValueError if `path` is a device, a pipe or a folder, whose place no file may take.
     """
     target = Path(path)
     if target.exists() and not target.is_file():
@@ -27,8 +27,10 @@ def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
-    except BaseException:  # Ctrl-C as well must leave nothing behind
+    except BaseException as error:  # Ctrl-C as well must leave nothing behind
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            error.filename = str(target)
         raise
     _sync_folder(target.parent)
 

@@ -148,7 +148,7 @@ def test_a_full_disk_ends_training_and_keeps_the_last_checkpoint(recipe, tmp_pat
 
     monkeypatch.setattr(Trainer, "save", on_a_full_disk)
     assert run(["train", recipe, "--out", "run"]) == 2
-    assert told(capsys) == "sparrot: no space left on device"
+    assert told(capsys) == "sparrot: run/last.pt: no space left on device"
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
         "config.yaml",
         "log.jsonl",

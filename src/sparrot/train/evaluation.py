@@ -32,7 +32,7 @@ class Evaluation:
         return sum(counts.wer + counts.cer for counts in self.counts.values())
 
     def disorder(self) -> str | None:
-        """A sentence if, beyond chance, a denser level makes more word errors than a sparser one, else None."""
+        """A sentence if a denser level makes more word errors than a sparser one, by more than chance."""
         for denser, sparser in pairwise(self.utterances):
             more, less = self.counts[denser].wer, self.counts[sparser].wer
             if more > less and self._differ(denser, sparser):
