@@ -207,6 +207,19 @@ def test_a_gradient_that_overflows_names_its_batch_and_moves_no_weight(corpus, t
     torch.testing.assert_close(dict(trainer.network.state_dict()), before, rtol=0, atol=0)
 
 
+def test_ctrl_c_in_an_evaluation_finishes_and_keeps_it(corpus, tmp_path, monkeypatch):
+    def interrupted(*_):
+        signal.raise_signal(signal.SIGINT)
+        return Evaluation({"dense": [errors(1)]})
+
+    monkeypatch.setattr(loop_module, "evaluate", interrupted)
+    trainer = Trainer.new(tiny.config(corpus, {"training.epochs": 1}), tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run(quiet(tmp_path))
+    assert load_checkpoint(tmp_path / "last.pt").position.epoch == 1
+    assert load_checkpoint(tmp_path / "best.pt").position.epoch == 1
+
+
 def test_ctrl_c_finishes_the_update_and_keeps_it(corpus, tmp_path, monkeypatch):
     trainer = Trainer.new(tiny.config(corpus), tmp_path)
     update = trainer.update

@@ -100,6 +100,8 @@ class Trainer:
                         self.save(self.folder / "last.pt")
                         raise KeyboardInterrupt
                 self._end_epoch(record)
+                if interrupt.requested:
+                    raise KeyboardInterrupt
 
     def update(self, batch: Batch) -> Update:
         """One update: a forward and backward pass at each level, then one optimiser step."""
