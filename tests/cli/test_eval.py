@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -206,3 +207,10 @@ def test_a_manifest_with_missing_files_is_refused(model, tmp_path, capsys):
     assert run(["eval", str(model), "--on", str(tmp_path / "m.jsonl"), "--write"]) == 2
     assert "needs 1 file(s) that cannot be found: " in told(capsys)
     assert model.read_bytes() == before
+
+
+def test_texts_without_a_word_have_no_error_rate(run_folder, tmp_path, capsys):
+    (first, *_) = read_manifest(run_folder.parent / "tiny-corpus" / "dev.jsonl")
+    write_manifest(tmp_path / "silence.jsonl", [replace(first, text="")])
+    assert run(["eval", str(run_folder), "--on", str(tmp_path / "silence.jsonl")]) == 2
+    assert told(capsys).endswith("silence.jsonl` have no word, so there is no error rate\n")

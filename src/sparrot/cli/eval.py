@@ -90,6 +90,8 @@ def _results(file: "ModelFile", on: str, levels: str, options: Any) -> "list[Lev
     for level in chosen:
         file.level(level)
     utterances = read_sources(_sources(file, on))
+    if not any(utterance.text.split() for utterance in utterances):
+        raise ValueError(f"the texts of `{on}` have no word, so there is no error rate")
     with Progress(console=Console(file=sys.stderr), transient=True) as progress:
         task = progress.add_task("recognising", total=len(chosen) * len(utterances))
         return [
