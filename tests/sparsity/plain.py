@@ -61,7 +61,7 @@ class Plan:
     mask_every: int = 2
     scope: str = "matrix"
     nested: bool = True
-    smoothing: float = 0.9
+    smoothing: float = 0.99
 
 
 class PlainTraining:

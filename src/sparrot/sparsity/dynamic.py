@@ -41,7 +41,7 @@ class DynamicOptions:
     nested: bool = True
     mask_every: int = 100
     freeze_at: int | None = None
-    smoothing: float = 0.9
+    smoothing: float = 0.99
     exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

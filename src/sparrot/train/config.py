@@ -146,7 +146,9 @@ class SparsityConfig(_Section):
     mask_every: int = Field(default=100, ge=1, description="Steps between mask updates.")
     criterion: Literal["weight_gradient", "weight_change", "max", "l1", "l2"] = "weight_gradient"
     scope: Literal["matrix", "type", "global"] = "matrix"
-    smoothing: float = Field(default=0.9, ge=0, lt=1)
+    smoothing: float = Field(
+        default=0.99, ge=0, lt=1, description="Weight of the past in the average of scores, a step."
+    )
     nested: bool = Field(
         default=True, description="False trains independent masks; export needs nested ones."
     )
