@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from math import inf
 
 import torch
 from torch import Tensor, nn
@@ -130,9 +131,9 @@ class PlainTraining:
         scored = next(iter(self.plan.levels)) if self.plan.nested else level
         for group in self._groups():
             pooled = [(matrix.name, b) for matrix in group for b in range(len(self.blocks[matrix.name]))]
-            kept = best(
-                [self.scores[scored][name][b] for name, b in pooled], self._n_kept(group, level, share)
-            )
+            lifted = {matrix.name: min(best(self.scores[scored][matrix.name], 1)) for matrix in group}
+            scores = [inf if b == lifted[name] else self.scores[scored][name][b] for name, b in pooled]
+            kept = best(scores, self._n_kept(group, level, share))
             for matrix in group:
                 self.dropped[level][matrix.name] = {
                     b for index, (name, b) in enumerate(pooled) if name == matrix.name and index not in kept

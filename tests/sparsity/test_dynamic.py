@@ -5,12 +5,13 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from sparrot.sparsity import (
     BlockShape,
+    Criterion,
     CubicSchedule,
     DynamicOptions,
     DynamicSparsity,
@@ -18,6 +19,7 @@ from sparrot.sparsity import (
     Magnitude,
     MaskUpdate,
     WeightChange,
+    WeightGradient,
 )
 from sparsity import plain
 
@@ -109,7 +111,9 @@ def test_scores_are_a_moving_average():
         give(sparsity, [9.0, 4.0, 0.0, 0.0])
         sparsity.step()  # 4.5, 4, 4.5, 4.5 and then 5.625, 4, 3.375, 3.375
     assert kept(sparsity) == [0, 1]
-    assert sparsity.state_dict()["scores"]["large"]["weight"].tolist() == [[5.625, 4.0, 3.375, 3.375]]
+    assert sparsity.state_dict()["scores"]["average"]["large"]["weight"].tolist() == [
+        [5.625, 4.0, 3.375, 3.375]
+    ]
 
 
 def test_scores_of_micro_batches_add_up():
@@ -171,7 +175,8 @@ def test_masks_and_scores_freeze():
     assert renewals == [1, 2, 3]  # 1 is the end of the ramp
     assert kept(sparsity) == [2, 3]
     assert torch.equal(
-        sparsity.state_dict()["scores"]["large"]["weight"], frozen["scores"]["large"]["weight"]
+        sparsity.state_dict()["scores"]["average"]["large"]["weight"],
+        frozen["scores"]["average"]["large"]["weight"],
     )
 
 
@@ -182,9 +187,9 @@ def test_weight_changes_freeze_too():
             sparsity.targets[0].parameter.add_(1.0)
         sparsity.step()
         if step == 2:
-            frozen = sparsity.state_dict()["changes"]["weight"]
+            frozen = sparsity.state_dict()["scores"]["changes"]["weight"]
     assert frozen.all()
-    assert torch.equal(sparsity.state_dict()["changes"]["weight"], frozen)
+    assert torch.equal(sparsity.state_dict()["scores"]["changes"]["weight"], frozen)
 
 
 def test_freezing_before_the_ramp_ends_is_refused():
@@ -208,7 +213,7 @@ def test_change_counts_weights_that_are_large_and_move():
             weight += torch.tensor([moved])
         sparsity.step()
     # |w| = 1, 5, 1, ½ and the average of |Δw| from 0: 0, 1, 1.5, 0.25
-    assert sparsity.state_dict()["changes"]["weight"].tolist() == [[0.0, 1.0, 1.5, 0.25]]
+    assert sparsity.state_dict()["scores"]["changes"]["weight"].tolist() == [[0.0, 1.0, 1.5, 0.25]]
     assert kept(sparsity) == [1, 2]
 
 
@@ -261,13 +266,16 @@ def ramps(draw: st.DrawFn) -> tuple[Levels, BlockShape, str, int]:
 def test_a_sparser_level_keeps_a_subset_all_along_the_ramp(ramp: tuple[Levels, BlockShape, str, int]):
     levels, block, scope, seed = ramp
     generator = torch.Generator().manual_seed(seed)
-    sparsity = DynamicSparsity(
-        nn.ModuleList([nn.Linear(7, 5), nn.RNNCell(3, 6)]),
-        levels,
-        block=block,
-        schedule=CubicSchedule(0, 4),
-        options=DynamicOptions(scope=scope, mask_every=1),
-    )
+    try:
+        sparsity = DynamicSparsity(
+            nn.ModuleList([nn.Linear(7, 5), nn.RNNCell(3, 6)]),
+            levels,
+            block=block,
+            schedule=CubicSchedule(0, 4),
+            options=DynamicOptions(scope=scope, mask_every=1),
+        )
+    except ValueError:  # the blocks are too few for so sparse a level
+        reject()
     parameters = [target.parameter for target in sparsity.targets]
     for _ in range(5):
         with sparsity.at("full"):
@@ -278,6 +286,7 @@ def test_a_sparser_level_keeps_a_subset_all_along_the_ramp(ramp: tuple[Levels, B
         for denser, sparser in itertools.pairwise(levels):
             dense, sparse = sparsity.masks(denser), sparsity.masks(sparser)
             assert all(sparse[name].is_within(dense[name]) for name in sparse)
+            assert all(mask.n_kept for mask in sparse.values())
 
 
 @pytest.mark.parametrize("scope", ["matrix", "type", "global"])
@@ -337,6 +346,84 @@ def test_crossing_levels_are_refused_unless_masks_are_independent():
     with pytest.raises(ValueError, match="`medium` and `small` cross"):
         four_blocks(levels=crossing)
     assert four_blocks(DynamicOptions(nested=False), crossing).passes() == ("large", "medium", "small")
+
+
+@pytest.mark.parametrize(
+    ("scope", "sparsity", "sentence"),
+    [
+        (
+            "matrix",
+            0.9,
+            "level `small` would keep 0 of the 4 blocks of `0.weight`, and every matrix needs one",
+        ),
+        ("type", 0.9, "level `small` would keep 1 of the 8 blocks of `0.weight`, `1.weight`"),
+        ("global", 0.9, "level `small` would keep 1 of the 8 blocks of `0.weight`, `1.weight`"),
+    ],
+)
+def test_a_level_that_would_leave_nothing_of_a_matrix_is_refused(scope: str, sparsity: float, sentence: str):
+    model = nn.ModuleList([nn.Linear(4, 16), nn.Linear(4, 16)])
+    block, levels = BlockShape(16, 1), Levels(large={}, small={"fc": sparsity})
+    with pytest.raises(ValueError, match=sentence):
+        DynamicSparsity(model, levels, block=block, schedule=NO_RAMP, options=DynamicOptions(scope=scope))
+
+
+@pytest.mark.parametrize("scope", ["type", "global"])
+def test_a_matrix_of_low_scores_keeps_its_best_block(scope: str):
+    model = nn.Sequential(nn.Linear(8, 1, bias=False), nn.Linear(8, 1, bias=False))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.arange(8.0) + 10)
+        model[1].weight.copy_(torch.arange(8.0))
+    options = DynamicOptions(criterion=Magnitude(), mask_every=1, scope=scope)
+    levels = Levels(large={}, small={"fc": 0.75})
+    sparsity = DynamicSparsity(model, levels, block=BlockShape(1, 1), schedule=NO_RAMP, options=options)
+    sparsity.step()
+    kept = {
+        name: mask.keep.flatten().nonzero().flatten().tolist()
+        for name, mask in sparsity.masks("small").items()
+    }
+    assert kept == {"0.weight": [5, 6, 7], "1.weight": [7]}
+
+
+def test_a_level_drops_nothing_until_its_first_masks():
+    sparsity = four_blocks()
+    assert not sparsity.drops("small")
+    give(sparsity, [1.0, 2.0, 3.0, 4.0])
+    sparsity.step()
+    assert sparsity.drops("small")
+    assert not sparsity.drops("large")
+
+
+def test_an_update_that_the_optimiser_skipped_is_forgotten():
+    sparsity = four_blocks(DynamicOptions(mask_every=1, smoothing=0.5))
+    give(sparsity, [math.inf, 2.0, 3.0, 4.0])
+    assert sparsity.step(skipped=True) == []
+    assert (sparsity.step_count, kept(sparsity)) == (0, [0, 1, 2, 3])
+    give(sparsity, [1.0, 2.0, 3.0, 4.0])
+    sparsity.step()
+    assert (sparsity.step_count, kept(sparsity)) == (1, [2, 3])
+
+
+@pytest.mark.parametrize("criterion", [WeightGradient(), WeightChange(), Magnitude()])
+def test_weights_of_16_bits_are_scored_in_32(criterion: Criterion):
+    layer = nn.Linear(4, 1, bias=False, dtype=torch.bfloat16)
+    options = DynamicOptions(criterion=criterion, mask_every=1, smoothing=0.99)
+    sparsity = DynamicSparsity(layer, HALF, block=BlockShape(1, 1), schedule=NO_RAMP, options=options)
+    nn.init.ones_(layer.weight)
+    scores: list[Tensor] = []
+    for gradient in (1.0, 1.25, 1.25):
+        give(sparsity, [gradient, 0.0, 0.0, 0.0])
+        sparsity.step()
+        scores.append(sparsity.state_dict()["scores"])
+    for score in scores:
+        assert all(tensor.dtype == torch.float32 for tensor in values_of(score))
+    if criterion == WeightGradient():
+        moved = [score["average"]["large"]["weight"][0, 0].item() for score in scores]
+        assert moved == pytest.approx([1.0, 1.0025, 1.004975])
+
+
+def values_of(state) -> list[Tensor]:
+    """Every tensor of a nested state."""
+    return [state] if isinstance(state, Tensor) else [t for value in state.values() for t in values_of(value)]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -215,3 +215,23 @@ def test_nothing_is_left_on_the_model(model: nn.Module, sparsity: DynamicSparsit
         assert not module._forward_hooks
         assert not module._state_dict_pre_hooks
     assert all(not parameter._backward_hooks for parameter in model.parameters())
+
+
+def test_a_parameter_that_the_model_gives_out_may_be_used_after_the_block():
+    class Tagger(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.output = nn.Linear(8, 4)
+            self.transitions = nn.Parameter(torch.ones(4, 4))
+
+        def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+            return self.output(frames), self.transitions
+
+    model = Tagger()
+    sparsity = pruned(model)
+    for _ in range(2):
+        for level in sparsity.passes():
+            with sparsity.at(level):
+                logits, transitions = model(ONES)
+                (logits.sum() + transitions.sum()).backward()
+    assert torch.equal(model.transitions.grad, torch.full((4, 4), 4.0))

@@ -85,7 +85,9 @@ def test_every_score_is_summed_once_a_renewal_before_ranking(monkeypatch: pytest
         torch.autograd.backward([layer.weight], [torch.tensor([[1.0, 2.0, 3.0, 4.0]])])
     of.step()
     assert of.masks("small")["weight"].keep.tolist() == [[True, True, False, False]]
-    assert of.state_dict()["scores"]["large"]["weight"].tolist() == [[1.0, 2.0, 3.0, 4.0]]  # its own
+    assert of.state_dict()["scores"]["average"]["large"]["weight"].tolist() == [
+        [1.0, 2.0, 3.0, 4.0]
+    ]  # its own
     assert len(calls) == 1
 
 

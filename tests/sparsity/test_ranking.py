@@ -75,3 +75,10 @@ def test_groups_rank_as_one_vector_each():
     assert ranked["a"].tolist() == [[2, 0]]
     assert ranked["b"].tolist() == [[1], [3]]  # the 5 of `a` comes first
     assert ranked["c"].tolist() == [[0]]
+
+
+def test_the_best_block_of_each_matrix_comes_before_all_others():
+    scores = {"a": torch.tensor([[9.0, 7.0, 8.0]]), "b": torch.tensor([[0.0, 0.5, 0.5]])}
+    ranked = joint_ranks(scores, [["a", "b"]])
+    assert ranked["a"].tolist() == [[0, 3, 2]]
+    assert ranked["b"].tolist() == [[5, 1, 4]]

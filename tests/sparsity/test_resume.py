@@ -129,10 +129,10 @@ def test_scores_of_an_unfinished_update_are_forgotten_on_loading():
 
 
 def dynamic(
-    model: nn.Module, levels: Levels = LEVELS, options: str = "nested", rows: int = 4
+    model: nn.Module, levels: Levels = LEVELS, rows: int = 4, options: DynamicOptions = OPTIONS["nested"]
 ) -> DynamicSparsity:
     return DynamicSparsity(
-        model, levels, block=BlockShape(rows, 1), schedule=CubicSchedule(0, 9), options=OPTIONS[options]
+        model, levels, block=BlockShape(rows, 1), schedule=CubicSchedule(0, 9), options=options
     )
 
 
@@ -140,19 +140,25 @@ def dynamic(
     ("other", "sentence"),
     [
         (
-            lambda: dynamic(Tagger(), Levels(large={}, small={"lstm": 0.8, "fc": 0.5})),
-            "has other levels, small;",
+            lambda: dynamic(
+                Tagger(), Levels(large={}, medium={"lstm": 0.5}, small={"lstm": 0.8, "fc": 0.25})
+            ),
+            "has other levels, .*'fc': 0.25.* this one has .*'fc': 0.5",
         ),
-        (lambda: dynamic(nn.Sequential(Tagger())), "has other matrices at `medium`, 0.encoder.weight_ih_l0"),
+        (lambda: dynamic(nn.Sequential(Tagger())), "has other matrices, .*0.encoder.weight_ih_l0"),
+        (lambda: dynamic(Tagger(), rows=2), "has other matrices, .*2x1.* this one has .*4x1"),
         (
-            lambda: dynamic(Tagger(), options="independent"),
-            "has other scored levels, medium, small; .* large",
+            lambda: dynamic(Tagger(), options=OPTIONS["independent"]),
+            "has other nesting, False; this one has True",
         ),
         (
-            lambda: dynamic(Tagger(), options="change"),
-            "has other weight changes, encoder.*; this run has none",
+            lambda: dynamic(Tagger(), options=OPTIONS["change"]),
+            r"has other criterion, WeightChange\(\); this one has WeightGradient\(\)",
         ),
-        (lambda: dynamic(Tagger(), rows=2), "a mask of this grid is bool"),
+        (
+            lambda: dynamic(Tagger(), options=DynamicOptions(scope="type")),
+            "has other scope, type; this one has matrix",
+        ),
     ],
 )
 def test_a_state_of_another_training_is_refused_and_nothing_is_taken_up(other, sentence: str):
@@ -163,3 +169,13 @@ def test_a_state_of_another_training_is_refused_and_nothing_is_taken_up(other, s
     with pytest.raises(ValueError, match=sentence):
         sparsity.load_state_dict(theirs.state_dict())
     assert flat(sparsity.state_dict()) == before
+
+
+def test_a_training_may_start_from_the_masks_and_scores_of_another():
+    ended, training = begin(OPTIONS["nested"]), begin(OPTIONS["nested"])
+    ended.run(range(16))
+    training.sparsity.start_from(ended.sparsity.state_dict())
+    assert training.sparsity.step_count == 0
+    given, taken = ended.sparsity.state_dict(), training.sparsity.state_dict()
+    assert flat(taken) == flat(given | {"step_count": 0})
+    assert training.sparsity.drops("small")

@@ -5,17 +5,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from sparrot.sparsity.blocks import BlockShape
-from sparrot.sparsity.criteria import Criterion, Evidence, WeightGradient
+from sparrot.sparsity.criteria import Criterion, WeightGradient
 from sparrot.sparsity.levels import Levels
 from sparrot.sparsity.masking import Observe, guarded, masked_weights
 from sparrot.sparsity.masks import BlockMask
 from sparrot.sparsity.ranking import Scope, joint_ranks, n_kept
 from sparrot.sparsity.schedules import CubicSchedule
+from sparrot.sparsity.scores import Scores
 from sparrot.sparsity.targets import Target, prunable_matrices
 
 
@@ -24,7 +23,9 @@ class DynamicOptions:
     """How blocks are scored and masks renewed; the papers leave all but the criterion open.
 
     criterion:  scores a block (the published one: ‖W · G‖₁ with the full model's gradient).
-    scope:      blocks compete within their matrix, their layer type, or the whole model.
+    scope:      blocks compete within their matrix, their layer type, or the whole model; every matrix
+                keeps its best one. In the whole model only a level's total is held: a type may keep
+                more or less than its target.
     nested:     one ranking serves all levels, so a sparser level's blocks are a subset of a denser
                 one's. False: each level ranks by its own pass (W without the mask, times the gradient
                 at the masked weights), and levels may cross.
@@ -116,14 +117,11 @@ class DynamicSparsity:
         self.step_count = 0
         self._masks = {level: self._full_masks() for level in levels.sparse}
         self._dropped: dict[str, dict[str, Tensor]] = {level: {} for level in levels.sparse}
-        self._scores: dict[str, dict[str, Tensor]] = {level: {} for level in self._scored_levels()}
-        self._pending: dict[str, dict[str, Tensor]] = {level: {} for level in self._scored_levels()}
-        self._changes: dict[str, Tensor] = {}
-        self._before: dict[str, Tensor] = {}
+        self._scores = Scores(
+            self.targets, self.grids, self._scored_levels(), self.options.criterion, self.options.smoothing
+        )
         self._active: str | None = None
-        if self.options.criterion.needs == "change":
-            self._before = {target.name: target.parameter.detach().clone() for target in self.targets}
-            self._changes = {name: torch.zeros_like(weight) for name, weight in self._before.items()}
+        self._require_blocks_for_all()
 
     def passes(self) -> tuple[str, ...]:
         """The levels of one update, full model first: C + 1 forward and backward passes."""
@@ -152,15 +150,22 @@ class DynamicSparsity:
             )
             yield
 
-    def step(self) -> list[MaskUpdate]:
+    def step(self, *, skipped: bool = False) -> list[MaskUpdate]:
         """Ends an update: takes up its scores and renews the masks when that is due.
+
+        skipped: the optimiser took no step, as a GradScaler decides after an overflow; the update is
+                 forgotten and does not count.
 
         Returns one `MaskUpdate` a level, or none if masks were not due.
         """
         if self._active is not None:
             raise RuntimeError(f"step() inside `at({self._active!r})`: step after all passes")
+        if skipped:
+            self._scores.forget_update()
+            return []
         self.step_count += 1
-        self._take_up_scores()
+        if not self._is_frozen(self.step_count):
+            self._scores.take_up()
         if not self._masks_are_due():
             return []
         ranked = {scored: self._ranked(scored) for scored in self._scored_levels()}
@@ -177,6 +182,11 @@ class DynamicSparsity:
         masks = self.masks(level)
         return {kind: _sparsity(masks[target.name] for target in self._of_type(kind)) for kind in self.types}
 
+    def drops(self, level: str) -> bool:
+        """Whether `level` leaves out any block now; until it does, it is the full model."""
+        self.levels.require(level)
+        return bool(self._dropped.get(level))
+
     @property
     def types(self) -> tuple[str, ...]:
         """Layer types of the matrices that some level prunes."""
@@ -190,39 +200,64 @@ class DynamicSparsity:
         if self._active is not None:
             raise RuntimeError(f"state_dict() inside `at({self._active!r})`: save after the block")
         return {
+            "described": self._described(),
             "step_count": self.step_count,
             "keep": {
                 level: {name: mask.keep for name, mask in masks.items()}
                 for level, masks in self._masks.items()
             },
-            "scores": {level: dict(scores) for level, scores in self._scores.items()},
-            "changes": _copies(self._changes),
-            "before": _copies(self._before),
+            "scores": self._scores.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes up what `state_dict` gave; ValueError if it is of other levels, matrices or options."""
         if self._active is not None:
             raise RuntimeError(f"load_state_dict() inside `at({self._active!r})`: load after the block")
-        _require_same("levels", state["keep"], self._masks)
-        _require_same("scored levels", state["scores"], self._scores)
-        _require_same("weight changes", state["changes"], self._changes)
-        for level, keep in state["keep"].items():
-            _require_same(f"matrices at `{level}`", keep, self.grids)
+        for what, own in self._described().items():
+            if state["described"][what] != own:
+                raise ValueError(
+                    f"cannot resume: the saved sparsity has other {what}, {state['described'][what]}; this "
+                    f"one has {own}. Resume with the model, levels and options it was saved with"
+                )
         masks = {level: self._masks_of(keep) for level, keep in state["keep"].items()}
+        self._scores.load_state_dict(state["scores"])
         for level, by_name in masks.items():
             self._set_masks(level, by_name)
         self.step_count = state["step_count"]
-        self._scores = {level: self._taken_up(scores) for level, scores in state["scores"].items()}
-        self._pending = {level: {} for level in self._scored_levels()}
-        self._changes, self._before = self._taken_up(state["changes"]), self._taken_up(state["before"])
+
+    def start_from(self, state: Mapping[str, Any]) -> None:
+        """Takes up masks and scores of a training that has ended, and begins the schedule anew."""
+        self.load_state_dict(state)
+        self.step_count = 0
+
+    def _described(self) -> dict[str, Any]:
+        """What a state depends on, in plain values."""
+        return {
+            "levels": {level: dict(targets) for level, targets in self.levels.items()},
+            "matrices": {
+                name: [grid.rows, grid.columns, grid.gates, str(grid.block)]
+                for name, grid in self.grids.items()
+            },
+            "criterion": repr(self.options.criterion),
+            "scope": self.options.scope,
+            "nesting": self.options.nested,
+        }
 
     def _masks_of(self, keep: Mapping[str, Tensor]) -> dict[str, BlockMask]:
         return {name: BlockMask(keep[name].cpu(), grid) for name, grid in self.grids.items()}
 
-    def _taken_up(self, saved: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        device = {target.name: target.parameter.device for target in self.targets}
-        return {name: tensor.to(device[name], copy=True) for name, tensor in saved.items()}
+    def _require_blocks_for_all(self) -> None:
+        """Raises ValueError if a level would leave nothing of a matrix."""
+        for level in self.levels.sparse:
+            for group in self._groups():
+                wanted = self._n_kept(group, level, 1.0)
+                if wanted < len(group):
+                    names = ", ".join(f"`{target.name}`" for target in group)
+                    n_blocks = sum(self.grids[target.name].n_blocks for target in group)
+                    raise ValueError(
+                        f"level `{level}` would keep {wanted} of the {n_blocks} blocks of {names}, and every "
+                        "matrix needs one: lower its sparsity, take smaller blocks, or exclude the matrix"
+                    )
 
     def _require_same_parameters(self) -> None:
         current = dict(self.model.named_parameters(remove_duplicate=False))
@@ -244,30 +279,7 @@ class DynamicSparsity:
         return {name: BlockMask.full(grid) for name, grid in self.grids.items()}
 
     def _observer(self, level: str) -> Observe | None:
-        is_scored = self.options.criterion.needs == "gradient" and level in self._pending
-        if not is_scored or self._is_frozen(self.step_count + 1):
-            return None
-        pending = self._pending[level]
-
-        def observe(target: Target, weight: Tensor, gradient: Tensor) -> None:
-            score = self.options.criterion.score(Evidence(weight, gradient), self.grids[target.name])
-            pending[target.name] = pending[target.name] + score if target.name in pending else score
-
-        return observe
-
-    def _take_up_scores(self) -> None:
-        keep = self.options.smoothing
-        if self._is_frozen(self.step_count):
-            return
-        for level, pending in self._pending.items():
-            for name, score in pending.items():
-                past = self._scores[level].get(name)
-                self._scores[level][name] = score if past is None else past.lerp(score, 1.0 - keep)
-            pending.clear()
-        for target in self.targets if self._before else ():
-            now = target.parameter.detach()
-            self._changes[target.name].lerp_((now - self._before[target.name]).abs(), 1.0 - keep)
-            self._before[target.name].copy_(now)
+        return None if self._is_frozen(self.step_count + 1) else self._scores.observer(level)
 
     def _masks_are_due(self) -> bool:
         if self._is_frozen(self.step_count) or self.schedule(self.step_count) == 0.0:
@@ -313,25 +325,8 @@ class DynamicSparsity:
         return [self.targets] if self.targets else []
 
     def _ranked(self, scored_level: str) -> dict[str, Tensor]:
-        scores = self._current_scores(scored_level)
+        scores = self._scores.current(scored_level)
         return joint_ranks(scores, [[target.name for target in group] for group in self._groups()])
-
-    def _current_scores(self, scored_level: str) -> dict[str, Tensor]:
-        scores: dict[str, Tensor] = {}
-        for target in self.targets:
-            if self.options.criterion.needs == "gradient":
-                score = self._scores[scored_level].get(target.name)
-            else:
-                evidence = Evidence(target.parameter.detach(), change=self._changes.get(target.name))
-                score = self.options.criterion.score(evidence, self.grids[target.name])
-            if score is None:
-                raise RuntimeError(
-                    f"cannot rank the blocks of `{target.name}`: no gradient has reached it inside "
-                    f"`at({scored_level!r})` since the start; run that pass in every update, and "
-                    "exclude matrices that are frozen or unused"
-                )
-            scores[target.name] = _finite(_summed_over_processes(score), target.name)
-        return scores
 
     def _set_masks(self, level: str, masks: dict[str, BlockMask]) -> None:
         self._masks[level] = masks
@@ -355,37 +350,8 @@ def _targets_of(model: nn.Module, levels: Levels, exclude: Sequence[str]) -> lis
     return [target for target in found if target.type in levels.types]
 
 
-def _require_same(what: str, saved: Iterable[str], own: Iterable[str]) -> None:
-    saved, own = list(saved), list(own)
-    if set(saved) != set(own):
-        raise ValueError(
-            f"cannot resume: the saved sparsity has other {what}, {', '.join(saved) or 'none'}; this run has "
-            f"{', '.join(own) or 'none'}. Resume with the model, levels and options it was saved with"
-        )
-
-
-def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in tensors.items()}
-
-
 def _sparsity(masks: Iterable[BlockMask]) -> float:
     """Fraction of dropped weights over several masks."""
     given = list(masks)
     n_weights = sum(mask.grid.rows * mask.grid.columns for mask in given)
     return sum(mask.n_dropped_weights for mask in given) / n_weights if given else 0.0
-
-
-def _finite(score: Tensor, name: str) -> Tensor:
-    if not torch.isfinite(score).all():
-        raise ValueError(
-            f"the block scores of `{name}` are not finite: the loss or a weight has overflowed; "
-            "lower the learning rate or clip gradients"
-        )
-    return score
-
-
-def _summed_over_processes(score: Tensor) -> Tensor:
-    if dist.is_available() and dist.is_initialized():
-        score = score.clone()
-        dist.all_reduce(score)
-    return score

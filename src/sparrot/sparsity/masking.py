@@ -119,7 +119,7 @@ def _expiring(level: str, ended: Sequence[str]) -> Callable[..., None]:
 
     def watch(module: nn.Module, args: Any, output: Any) -> None:
         for tensor in _tensors(output):
-            if tensor.requires_grad:
+            if tensor.grad_fn is not None:  # a parameter given out as it is would keep the hook for good
                 tensor.register_hook(refuse_late_backward)
 
     return watch

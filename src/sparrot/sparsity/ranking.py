@@ -33,12 +33,19 @@ def ranks(scores: Tensor) -> Tensor:
 def joint_ranks(scores: Mapping[Name, Tensor], groups: Sequence[Sequence[Name]]) -> dict[Name, Tensor]:
     """Ranks within each group of matrices, as if a group were one long vector.
 
-    scores:  float (n_block_rows, n_block_columns) a matrix.
-    Returns: int64 of the same shapes. Ties go to the earlier matrix, then to the lower index.
+    scores:  float (n_block_rows, n_block_columns) a matrix, finite.
+    Returns: int64 of the same shapes. The best block of each matrix comes before all others, so that no
+             matrix is emptied while a group keeps as many blocks as it has matrices (our choice). Ties
+             go to the earlier matrix, then to the lower index.
     """
     ranked: dict[Name, Tensor] = {}
     for group in groups:
-        flat = ranks(torch.cat([scores[name].flatten() for name in group]))
+        flat = ranks(torch.cat([_best_lifted(scores[name].flatten()) for name in group]))
         pieces = flat.split([scores[name].numel() for name in group])
         ranked |= {name: piece.view_as(scores[name]) for name, piece in zip(group, pieces, strict=True)}
     return ranked
+
+
+def _best_lifted(scores: Tensor) -> Tensor:
+    """The scores with the best one, the first of equal ones, at infinity."""
+    return torch.where(ranks(scores) == 0, math.inf, scores)
