@@ -37,7 +37,8 @@ def checkpoint(tokens=None, step: int = 3, cells: int = 4) -> Checkpoint:
     sparsity = {"keep": {"small": {"w": torch.tensor([[True, False]])}}, "step_count": step}
     return Checkpoint(
         Setup(config, architecture, config.features.with_statistics(np.zeros(12), np.ones(12)), tokens),
-        Position(epoch=1, batch=2, step=step, best=0.5),
+        "fingerprint",
+        Position(epoch=1, batch=2, step=step, best=0.5, minutes=1.5),
         network.state_dict(),
         optimiser.state_dict(),
         sparsity,
@@ -56,7 +57,7 @@ def plain(state):
 
 def described(of: Checkpoint) -> list:
     parts = [of.network, of.optimiser, of.sparsity, of.random]
-    return [of.setup, of.position, *(plain(part) for part in parts)]
+    return [of.setup, of.data, of.position, of.position.minutes, *(plain(part) for part in parts)]
 
 
 @pytest.mark.parametrize("kind", ["characters", "sentencepiece"])

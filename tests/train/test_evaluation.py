@@ -40,9 +40,15 @@ def test_a_denser_level_that_is_worse_is_named():
     assert said.startswith("level medium has a higher error (10.00% WER) than the sparser small (3.00%): ")
 
 
-def test_a_difference_of_a_few_words_is_chance():
-    assert levels(large=8, medium=6).disorder() is None
-    assert levels(large=8, medium=2).disorder() is not None
+def test_levels_that_are_not_neighbours_are_compared():
+    said = levels(large=12, medium=7, small=1).disorder()
+    assert said is not None
+    assert said.startswith("level large has a higher error (6.00% WER) than the sparser small (0.50%): ")
+
+
+def test_three_standard_errors_are_more_than_chance():
+    assert levels(large=11, medium=2).disorder() is None  # 9 of 9: exactly three
+    assert levels(large=12, medium=2).disorder() is not None
 
 
 def test_the_score_sums_words_and_characters_over_levels():

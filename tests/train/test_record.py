@@ -4,20 +4,26 @@ import re
 
 import pytest
 from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from sparrot.metrics import ErrorCounts
 from sparrot.sparsity import MaskUpdate
 from sparrot.train.checkpoint import Position
 from sparrot.train.evaluation import Evaluation
-from sparrot.train.loop import Update
+from sparrot.train.loop import Pass, Update
 from sparrot.train.record import Record
 
-DEV = Evaluation({"large": [ErrorCounts(10, 2, 0, 0, 20, 1)], "small": [ErrorCounts(10, 1, 0, 0, 20, 1)]})
+RIGHT, WRONG = ErrorCounts(1, 0, 0, 0, 2, 0), ErrorCounts(1, 1, 0, 0, 2, 1)
+HALF_RIGHT = ErrorCounts(1, 1, 0, 0, 2, 0)
+DEV = Evaluation(
+    {"large": 10 * [WRONG] + 10 * [HALF_RIGHT] + 80 * [RIGHT], "small": 10 * [WRONG] + 90 * [RIGHT]}
+)
 
 
 def update(step: int, loss: float = 1.5) -> Update:
-    return Update({"large": loss, "small": 2.5}, [MaskUpdate(step, "small", 4, 3, 0.25)], rate=0.125)
+    passes = {"large": Pass(loss, loss, None, 4.5), "small": Pass(2.5, 3.0, 2.0, 5.5)}
+    return Update(passes, [MaskUpdate(step, "small", 4, 3, 0.25)], rate=0.125)
 
 
 def told(folder) -> list[dict]:
@@ -32,10 +38,10 @@ def console():
 def test_mask_updates_and_evaluations_are_rows(tmp_path, console):
     record = Record(tmp_path, Position(), console=console)
     with record.running(n_steps=10, step=0):
-        record.update(Position(step=3), update(3))
-        record.evaluation(Position(epoch=1, step=4), DEV, is_best=True)
+        record.update(Position(step=3, minutes=1.25), update(3))
+        record.evaluation(Position(epoch=1, step=4, minutes=1.504), DEV, is_best=True)
     masks, dev = told(tmp_path)
-    assert 0 <= masks.pop("minutes") <= dev.pop("minutes") < 1
+    assert (masks.pop("minutes"), dev.pop("minutes")) == (1.25, 1.5)
     assert masks == {
         "event": "masks",
         "step": 3,
@@ -45,8 +51,8 @@ def test_mask_updates_and_evaluations_are_rows(tmp_path, console):
         "sparsity": 0.25,
     }
     levels = {
-        "large": {"wer": 0.2, "cer": 0.05, "words": 10},
-        "small": {"wer": 0.1, "cer": 0.05, "words": 10},
+        "large": {"wer": 0.2, "cer": 0.05, "words": 100},
+        "small": {"wer": 0.1, "cer": 0.05, "words": 100},
     }
     assert dev == {"event": "dev", "step": 4, "epoch": 1, "levels": levels, "best": True}
 
@@ -89,6 +95,11 @@ def test_tensorboard_gets_every_loss(tmp_path, console):
         {
             ("loss/large", 3): 1.5,
             ("loss/small", 3): 2.5,
+            ("ctc/large", 3): 1.5,
+            ("ctc/small", 3): 3.0,
+            ("divergence/small", 3): 2.0,
+            ("gradient_norm/large", 3): 4.5,
+            ("gradient_norm/small", 3): 5.5,
             ("learning_rate", 3): 0.125,
             ("sparsity/small", 3): 0.25,
             ("returned_blocks/small", 3): 3,
@@ -125,11 +136,17 @@ def test_going_on_forgets_what_came_after_the_checkpoint(tmp_path, console, star
     assert told(tmp_path) == ROWS[:n_kept]
 
 
-def test_minutes_go_on_from_the_last_row_that_is_left(tmp_path, console):
-    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
-    record = Record(tmp_path, Position(epoch=1, step=6), console=console)
-    record.evaluation(Position(epoch=2, step=8), DEV, is_best=False)
-    assert 6.5 <= told(tmp_path)[-1]["minutes"] < 7.5
+def test_tensorboard_keeps_what_was_told_until_the_checkpoint(tmp_path, console):
+    first = Record(tmp_path, Position(), console=console)
+    with first.running(n_steps=10, step=0):
+        for step in (3, 4, 5):
+            first.update(Position(step=step), update(step))
+    again = Record(tmp_path, Position(step=4), console=console)
+    with again.running(n_steps=10, step=4):
+        again.update(Position(step=5), update(5, loss=9.0))
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(e.step, e.value) for e in events.Scalars("loss/large")] == [(3, 1.5), (4, 1.5), (5, 9.0)]
 
 
 def test_a_row_that_was_cut_at_a_brace_is_forgotten(tmp_path, console):

@@ -75,6 +75,7 @@ def require_same(a: Path, b: Path) -> None:
     """Asserts that two runs ended alike, to the last bit."""
     one, other = load_checkpoint(a / "last.pt"), load_checkpoint(b / "last.pt")
     assert one.position == other.position
+    assert one.sparsity.pop("described") == other.sparsity.pop("described")
     for name in ("network", "optimiser", "sparsity", "random"):
         torch.testing.assert_close(getattr(one, name), getattr(other, name), rtol=0, atol=0)
     assert (a / "model.sparrot").read_bytes() == (b / "model.sparrot").read_bytes()

@@ -2,27 +2,32 @@ import pytest
 import torch
 
 from sparrot.corpora.manifest import read_manifest
+from sparrot.nn import CtcNetwork
 from sparrot.sparsity import BlockShape, CubicSchedule, Magnitude, WeightChange, WeightGradient
 from sparrot.train.checkpoint import Checkpoint, Position, Setup, save_checkpoint
-from sparrot.train.config import SparsityConfig
+from sparrot.train.config import Config, SparsityConfig
 from sparrot.train.data import measured_features
 from sparrot.train.loop import Trainer
-from sparrot.train.setup import make_sparsity, new_network, new_setup
+from sparrot.train.setup import earlier_run, make_sparsity, new_network, new_setup, require_steps
 from train import tiny
 
 
 def test_a_new_run_takes_tokens_and_statistics_from_its_data(corpus):
     config = tiny.config(corpus)
-    setup = new_setup(config)
+    setup = new_setup(config, None)
     assert setup.tokens.symbols == tuple(sorted({*"onetwosix", " "}))
     assert setup.features == measured_features(config, read_manifest(corpus / "train.jsonl"))
     assert setup.architecture.n_tokens == 1 + len(setup.tokens.symbols)
     assert setup.architecture.input_width == 12
 
 
+def drawn(config: Config) -> CtcNetwork:
+    """The network of a run that starts from nothing."""
+    return new_network(new_setup(config, None), None)
+
+
 def test_weights_come_from_the_seed(corpus):
-    first, again, other = (new_network(new_setup(tiny.config(corpus, {"seed": seed}))) for seed in (1, 1, 2))
-    states = [network.state_dict() for network in (first, again, other)]
+    states = [drawn(tiny.config(corpus, {"seed": seed})).state_dict() for seed in (1, 1, 2)]
     torch.testing.assert_close(states[0], states[1], rtol=0, atol=0)
     assert not torch.equal(*(state["layers.output.linear.weight"] for state in (states[0], states[2])))
 
@@ -33,11 +38,11 @@ def test_weights_come_from_the_seed(corpus):
 @pytest.fixture
 def dense(corpus, tmp_path) -> tuple[Setup, dict[str, torch.Tensor]]:
     """The set-up and weights of a dense run whose checkpoint is in `dense/best.pt`."""
-    setup = new_setup(tiny.config(corpus, {"seed": 7}))
-    weights = new_network(setup).state_dict()
+    setup = new_setup(tiny.config(corpus, {"seed": 7}), None)
+    weights = new_network(setup, None).state_dict()
     (tmp_path / "dense").mkdir()
     path = tmp_path / "dense" / "best.pt"
-    save_checkpoint(path, Checkpoint(setup, Position(), weights, {}, {}, torch.get_rng_state()))
+    save_checkpoint(path, Checkpoint(setup, "", Position(), weights, {}, {}, torch.get_rng_state()))
     return setup, weights
 
 
@@ -56,7 +61,9 @@ def test_a_dynamic_run_starts_at_the_dense_weights_exactly(corpus, tmp_path, den
     assert (trainer.setup.features, trainer.setup.tokens) == (setup.features, setup.tokens)
     assert trainer.setup.config == config
     assert trainer.network.dropout.p == 0.1
-    for name, before in trainer.sparsity.state_dict()["before"].items():  # changes are counted from here
+    for name, before in trainer.sparsity.state_dict()["scores"][
+        "before"
+    ].items():  # changes are counted from here
         assert torch.equal(before, weights[name])
 
 
@@ -75,6 +82,7 @@ def test_a_run_goes_on_without_the_one_it_started_from(corpus, tmp_path, dense):
         ({"front.stride": 2}, "front and encoder"),
         ({"features.high_hz": 3000.0}, "features"),
         ({"features.n_mels": 13}, "features"),
+        ({"features.mean": [0.0] * 12, "features.scale": [1.0] * 12}, "features"),
         ({"tokens": {"kind": "sentencepiece", "size": 20}}, "tokens"),
         (
             {"tokens": {"kind": "sentencepiece", "size": 20}, "encoder.fc": []},
@@ -83,8 +91,9 @@ def test_a_run_goes_on_without_the_one_it_started_from(corpus, tmp_path, dense):
     ],
 )
 def test_a_run_of_another_kind_is_no_start(corpus, tmp_path, dense, changes, other):
+    config = from_dense(corpus, tmp_path, changes)
     with pytest.raises(ValueError, match=r"cannot start from the weights of .*dense") as caught:
-        new_setup(from_dense(corpus, tmp_path, changes))
+        new_setup(config, earlier_run(config))
     assert f"(training.init_from): it has other {other}; give this run the same" in str(caught.value)
 
 
@@ -94,12 +103,50 @@ def test_a_start_that_is_not_there_is_told_before_a_folder_is_made(corpus, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
+# starting from a sparse run
+
+
+@pytest.fixture
+def sparse(corpus, tmp_path) -> Trainer:
+    """A run of two levels, trained until its masks stand still; its checkpoint is in `sparse/last.pt`."""
+    trainer = Trainer.new(tiny.config(corpus, {"sparsity": tiny.SPARSE}), tmp_path / "sparse")
+    for epoch in range(2):
+        for batch in trainer.data.batches(epoch):
+            trainer.update(batch)
+    trainer.save(tmp_path / "sparse" / "last.pt")
+    return trainer
+
+
+def from_sparse(corpus, tmp_path, **changes) -> Trainer:
+    given = {
+        "sparsity": tiny.SPARSE | {"initial": 1.0} | changes,
+        "training.init_from": str(tmp_path / "sparse"),
+    }
+    return Trainer.new(tiny.config(corpus, given), tmp_path / "next")
+
+
+def test_a_run_without_a_new_ramp_keeps_masks_and_scores(corpus, tmp_path, sparse):
+    trainer = from_sparse(corpus, tmp_path)
+    assert trainer.sparsity.step_count == 0
+    assert trainer.sparsity.masks("small").keys() == sparse.sparsity.masks("small").keys()
+    for name, mask in trainer.sparsity.masks("small").items():
+        assert torch.equal(mask.keep, sparse.sparsity.masks("small")[name].keep)
+    update = trainer.update(next(trainer.data.batches(0)))
+    assert list(update.passes) == ["large", "small"]
+
+
+@pytest.mark.parametrize("changes", [{"initial": 0.5}, {"block": "2x1"}, {"scope": "type"}])
+def test_a_run_with_a_new_ramp_or_other_blocks_makes_masks_anew(corpus, tmp_path, sparse, changes):
+    trainer = from_sparse(corpus, tmp_path, **changes)
+    assert not trainer.sparsity.drops("small")
+
+
 # sparsity
 
 
 @pytest.fixture
 def network(corpus):
-    return new_network(new_setup(tiny.config(corpus)))
+    return drawn(tiny.config(corpus))
 
 
 def test_shares_become_steps(network):
@@ -152,3 +199,15 @@ def test_scope_and_independent_masks_are_passed_on(network):
 def test_a_dense_run_has_one_full_level(network):
     made = make_sparsity(network, None, 10)
     assert (made.passes(), dict(made.levels["dense"]), made.grids) == (("dense",), {}, {})
+
+
+def test_a_run_too_short_for_its_levels_is_refused(network):
+    late = make_sparsity(
+        network, SparsityConfig(**tiny.SPARSE | {"begin": 0.96, "end": 0.98, "freeze": None}), 10
+    )
+    with pytest.raises(
+        ValueError, match="has 10 updates, and its levels would be reached at update 11; train more"
+    ):
+        require_steps(late, 10)
+    require_steps(make_sparsity(network, SparsityConfig(**tiny.SPARSE), 10), 10)
+    require_steps(make_sparsity(network, None, 1), 1)

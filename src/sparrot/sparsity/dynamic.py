@@ -182,6 +182,14 @@ class DynamicSparsity:
         masks = self.masks(level)
         return {kind: _sparsity(masks[target.name] for target in self._of_type(kind)) for kind in self.types}
 
+    def has_reached(self, level: str) -> bool:
+        """Whether `level` now drops all that its targets ask for."""
+        masks = self.masks(level)
+        return all(
+            sum(masks[target.name].n_kept for target in group) == self._n_kept(group, level, 1.0)
+            for group in self._groups()
+        )
+
     def drops(self, level: str) -> bool:
         """Whether `level` leaves out any block now; until it does, it is the full model."""
         self.levels.require(level)
@@ -214,16 +222,21 @@ class DynamicSparsity:
         if self._active is not None:
             raise RuntimeError(f"load_state_dict() inside `at({self._active!r})`: load after the block")
         for what, own in self._described().items():
-            if state["described"][what] != own:
+            saved = state["described"][what]
+            if saved != own:
                 raise ValueError(
-                    f"cannot resume: the saved sparsity has other {what}, {state['described'][what]}; this "
-                    f"one has {own}. Resume with the model, levels and options it was saved with"
+                    f"cannot resume: the saved sparsity has other {what}, {saved}; this one has {own}. "
+                    "Resume with the model, levels and options it was saved with"
                 )
         masks = {level: self._masks_of(keep) for level, keep in state["keep"].items()}
         self._scores.load_state_dict(state["scores"])
         for level, by_name in masks.items():
             self._set_masks(level, by_name)
         self.step_count = state["step_count"]
+
+    def matches(self, state: Mapping[str, Any]) -> bool:
+        """Whether `load_state_dict` would take up a state."""
+        return bool(state["described"] == self._described())
 
     def start_from(self, state: Mapping[str, Any]) -> None:
         """Takes up masks and scores of a training that has ended, and begins the schedule anew."""

@@ -3,7 +3,7 @@
 import io
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +56,18 @@ class Position:
     batch: int = 0
     step: int = 0
     best: float | None = None  # lowest dev error so far, summed over levels
+    minutes: float = field(default=0.0, compare=False)  # of training so far, by the clock on the wall
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run's set-up, position and state at the end of an update."""
+    """A run's set-up, position and state at the end of an update.
+
+    data: fingerprint of the utterances it is trained on.
+    """
 
     setup: Setup
+    data: str
     position: Position
     network: dict[str, Tensor]
     optimiser: dict[str, Any]
@@ -76,6 +81,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     state = {
         "format": _FORMAT,
         "setup": checkpoint.setup.to_json(),
+        "data": checkpoint.data,
         "sentencepiece": tokens.model if isinstance(tokens, SentencePieceTokens) else None,
         "position": vars(checkpoint.position).copy(),
         "network": checkpoint.network,
@@ -104,6 +110,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         )
     return Checkpoint(
         Setup.from_json(state["setup"], state["sentencepiece"]),
+        state["data"],
         Position(**state["position"]),
         state["network"],
         state["optimiser"],
@@ -128,3 +135,9 @@ def find_checkpoint(path: Path) -> Path:
         best = path / "best.pt"
         return best if best.exists() else path / "last.pt"
     return path
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what saves that were killed have left in a run folder."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)

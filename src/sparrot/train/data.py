@@ -1,5 +1,6 @@
 """Utterances into batches: the same ones in the same order for the same seed and epoch, on every run."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -71,9 +72,7 @@ class TrainingData:
 
     def epoch(self, epoch: int) -> list[list[int]]:
         """The batches of an epoch: indices into `epoch_utterances(epoch)`, of about equal length each."""
-        random = np.random.default_rng([self.config.seed, epoch, 0])
-        durations = [utterance.duration for utterance in self.epoch_utterances(epoch)]
-        return bucketed(durations, self.config.data.batch_seconds, random)
+        return self._batches_of(self.epoch_utterances(epoch), epoch)
 
     def epoch_utterances(self, epoch: int) -> list[Utterance]:
         """What is heard in an epoch: the utterances, or strings made of them."""
@@ -82,10 +81,22 @@ class TrainingData:
     def batches(self, epoch: int, first: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from number `first` on."""
         utterances = self.epoch_utterances(epoch)
-        for indices in self.epoch(epoch)[first:]:
+        for indices in self._batches_of(utterances, epoch)[first:]:
             chosen = [utterances[i] for i in indices]
             frames = [self._augmented(utterances[i], epoch, i) for i in indices]
             yield collate(chosen, frames, [self.tokens.encode(utterance.text) for utterance in chosen])
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the name, length and text of every utterance, in order."""
+        digest = hashlib.sha256()
+        for utterance in self.utterances:
+            digest.update(f"{utterance.id}\t{utterance.duration}\t{utterance.text}\n".encode())
+        return digest.hexdigest()
+
+    def _batches_of(self, utterances: list[Utterance], epoch: int) -> list[list[int]]:
+        random = np.random.default_rng([self.config.seed, epoch, 0])
+        durations = [utterance.duration for utterance in utterances]
+        return bucketed(durations, self.config.data.batch_seconds, random)
 
     def _augmented(self, utterance: Utterance, epoch: int, index: int) -> Frames:
         random = np.random.default_rng([self.config.seed, epoch, 1 + index])
@@ -126,6 +137,14 @@ class EvaluationData:
         for indices in self._indices:
             chosen = [self.utterances[i] for i in indices]
             yield collate(chosen, [self._frames[i] for i in indices], [[] for _ in indices])
+
+
+def dev_data(config: Config, features: FeatureConfig) -> EvaluationData:
+    """The dev set. Raises ValueError if its texts have no word, since its error would mean nothing."""
+    utterances = read_sources(config.data.dev)
+    if not any(utterance.text.split() for utterance in utterances):
+        raise ValueError(f"the texts of {', '.join(config.data.dev)} (data.dev) have no word to get wrong")
+    return EvaluationData(utterances, features, config.data.batch_seconds)
 
 
 def measured_features(config: Config, utterances: Sequence[Utterance]) -> FeatureConfig:

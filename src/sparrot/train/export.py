@@ -1,5 +1,6 @@
 """From a checkpoint to a model file."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ def export(checkpoint_path: Path, model_path: Path) -> None:
             f"{checkpoint_path} was trained with independent masks, which do not share their bytes; a file "
             "of several levels needs nested ones (sparsity.nested: true)"
         )
+    _warn_of_unreached(checkpoint_path, sparsity)
     matrices = network.matrix_names()
     blocks = {
         matrices[name]: (grid.block.rows, grid.block.columns)
@@ -54,6 +56,18 @@ def pruned_by(sparsity: DynamicSparsity) -> set[str]:
         for name, mask in sparsity.masks(level).items()
         if mask.n_kept < mask.grid.n_blocks
     }
+
+
+def _warn_of_unreached(checkpoint_path: Path, sparsity: DynamicSparsity) -> None:
+    for level in sparsity.levels.sparse:
+        if not sparsity.has_reached(level):
+            found = ", ".join(f"{kind} {share:.0%}" for kind, share in sparsity.sparsity(level).items())
+            meant = ", ".join(f"{kind} {share:.0%}" for kind, share in sparsity.levels[level].items())
+            warnings.warn(
+                f"{checkpoint_path} is from before its levels were reached: `{level}` drops {found}, "
+                f"not {meant}",
+                stacklevel=3,
+            )
 
 
 def _level(level: str, sparsity: DynamicSparsity, matrices: Mapping[str, str]) -> LevelToWrite:

@@ -9,28 +9,62 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sparrot.corpora.sources import read_sources
 from sparrot.nn import CtcNetwork
 from sparrot.sparsity import MaskUpdate
-from sparrot.train.checkpoint import Checkpoint, Position, Setup, load_checkpoint, save_checkpoint
+from sparrot.train.checkpoint import (
+    Checkpoint,
+    Position,
+    Setup,
+    load_checkpoint,
+    remove_leftovers,
+    save_checkpoint,
+)
 from sparrot.train.config import Config
-from sparrot.train.data import Batch, EvaluationData, TrainingData, require_room
+from sparrot.train.data import Batch, TrainingData, dev_data, require_room
 from sparrot.train.evaluation import evaluate
+from sparrot.train.gradients import gradient_norm
 from sparrot.train.interrupt import Interrupt
 from sparrot.train.loss import ctc_loss, framewise_divergence
 from sparrot.train.optimisation import make_optimiser, rate_factor, set_rate
 from sparrot.train.prefetch import prefetched
 from sparrot.train.record import Record
-from sparrot.train.setup import make_sparsity, new_network, new_setup
+from sparrot.train.setup import (
+    earlier_run,
+    goes_on_sparse,
+    make_sparsity,
+    new_network,
+    new_setup,
+    require_steps,
+)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What the pass of one level found, in nats a token.
+
+    loss:          what was minimised: (1 − a) · ctc + a · divergence, or ctc alone.
+    divergence:    from the full model; None where nobody teaches.
+    gradient_norm: ℓ2 norm of the pass's own gradient, before clipping.
+    """
+
+    loss: float
+    ctc: float
+    divergence: float | None
+    gradient_norm: float
 
 
 @dataclass(frozen=True)
 class Update:
-    """What one update did: loss by level (nats a token) and what happened to the masks."""
+    """What one update did: its passes by level, and what happened to the masks."""
 
-    losses: dict[str, float]
+    passes: dict[str, Pass]
     masks: list[MaskUpdate]
     rate: float
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """What was minimised, by level."""
+        return {level: found.loss for level, found in self.passes.items()}
 
 
 class Trainer:
@@ -47,18 +81,21 @@ class Trainer:
             torch.set_num_threads(self.config.training.threads)
         self.data = TrainingData(self.config, setup.features, setup.tokens)
         require_room(self.data, setup.architecture)
-        dev = read_sources(self.config.data.dev)
-        self.dev = EvaluationData(dev, setup.features, self.config.data.batch_seconds)
+        self.dev = dev_data(self.config, setup.features)
         self.n_steps = sum(len(self.data.epoch(epoch)) for epoch in range(self.config.training.epochs))
         self.network = network
         self.sparsity = make_sparsity(self.network, self.config.sparsity, self.n_steps)
+        require_steps(self.sparsity, self.n_steps)
         self.optimiser = make_optimiser(self.network.parameters(), self.config.optimiser)
         self.position = Position()
-        self._saved_at = time.monotonic()
+        self._saved_at = self._told_at = time.monotonic()
 
     @classmethod
     def resumed(cls, config: Config, folder: Path) -> "Trainer":
-        """The run in `folder` as its last checkpoint left it. Raises ValueError if `config` differs."""
+        """The run in `folder` as its last checkpoint left it.
+
+        Raises ValueError if the configuration or the training data is not what it was.
+        """
         checkpoint = load_checkpoint(folder / "last.pt")
         if checkpoint.setup.config != config:
             raise ValueError(
@@ -68,6 +105,12 @@ class Trainer:
         network = CtcNetwork(checkpoint.setup.architecture, config.dropout)
         network.load_state_dict(checkpoint.network)
         trainer = cls(checkpoint.setup, folder, network)
+        if trainer.data.fingerprint() != checkpoint.data:
+            raise ValueError(
+                f"cannot resume {folder}: the utterances of {', '.join(config.data.train)} are not those it "
+                "was trained on; bring them back, or train into another folder"
+            )
+        remove_leftovers(folder)
         trainer.optimiser.load_state_dict(checkpoint.optimiser)
         trainer.sparsity.load_state_dict(checkpoint.sparsity)
         trainer.position = checkpoint.position
@@ -79,9 +122,13 @@ class Trainer:
         """A new run. Raises ValueError if `folder` already holds one."""
         if (folder / "last.pt").exists():
             raise ValueError(f"{folder} already holds a run: go on with --resume, or choose another folder")
-        setup = new_setup(config)
-        trainer = cls(setup, folder, new_network(setup))
+        earlier = earlier_run(config)
+        setup = new_setup(config, earlier)
+        trainer = cls(setup, folder, new_network(setup, earlier))
+        if earlier is not None and goes_on_sparse(config, trainer.sparsity, earlier):
+            trainer.sparsity.start_from(earlier.sparsity)
         folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder)
         return trainer
 
     def run(self, record: Record) -> None:
@@ -92,6 +139,7 @@ class Trainer:
         """
         with Interrupt() as interrupt, record.running(self.n_steps, self.position.step):
             self.network.train()
+            self._told_at = time.monotonic()
             while self.position.epoch < self.config.training.epochs:
                 for batch in prefetched(self.data.batches(self.position.epoch, self.position.batch)):
                     record.update(self.position, self.update(batch))
@@ -110,13 +158,14 @@ class Trainer:
         )
         set_rate(self.optimiser, rate)
         self.optimiser.zero_grad(set_to_none=True)
-        losses = dict(self._passes(batch))
+        passes = dict(self._passes(batch))
         self._clip_gradient(batch)
         self.optimiser.step()
         masks = self.sparsity.step()
         self.position.step += 1
         self.position.batch += 1
-        return Update(losses, masks, rate)
+        self._count_minutes()
+        return Update(passes, masks, rate)
 
     def save(self, path: Path) -> None:
         """Writes a checkpoint of the run as it stands."""
@@ -124,6 +173,7 @@ class Trainer:
             path,
             Checkpoint(
                 self.setup,
+                self.data.fingerprint(),
                 replace(self.position),
                 self.network.state_dict(),
                 self.optimiser.state_dict(),
@@ -133,36 +183,43 @@ class Trainer:
         )
         self._saved_at = time.monotonic()
 
-    def _passes(self, batch: Batch) -> Iterator[tuple[str, float]]:
+    def _passes(self, batch: Batch) -> Iterator[tuple[str, Pass]]:
         teacher: Tensor | None = None
+        parameters = list(self.network.parameters())
         for level in self._levels_to_train():
-            with self.sparsity.at(level):
+            with self.sparsity.at(level), gradient_norm(parameters) as norm:
                 logits, lengths = self.network(batch.frames, batch.lengths)
-                loss = self._loss(logits, lengths, batch, teacher)
+                ctc, divergence = self._losses(logits, lengths, batch, teacher)
+                loss = ctc if divergence is None else torch.lerp(ctc, divergence, self._distillation)
                 self._require_finite(f"loss of level {level}", loss, batch)
                 loss.backward()
-            yield level, loss.item()
+            told = None if divergence is None else divergence.item()
+            yield level, Pass(loss.item(), ctc.item(), told, norm())
             teacher = logits.detach() if teacher is None else teacher
 
+    @property
+    def _distillation(self) -> float:
+        return self.config.sparsity.distillation if self.config.sparsity is not None else 0.0
+
     def _levels_to_train(self) -> tuple[str, ...]:
-        """All levels, or, until sparsity begins to grow, the full model alone.
+        """The levels that differ: the full model, and each that drops something.
 
         Independent masks are scored by their own passes, which they therefore need from the start.
         """
-        begun = self.position.step >= self.sparsity.schedule.begin
-        if begun or not self.sparsity.options.nested:
+        if not self.sparsity.options.nested:
             return self.sparsity.passes()
-        return (self.sparsity.levels.full,)
+        levels = self.sparsity.levels
+        return (levels.full, *(level for level in levels.sparse if self.sparsity.drops(level)))
 
-    def _loss(self, logits: Tensor, lengths: Tensor, batch: Batch, teacher: Tensor | None) -> Tensor:
-        """(1 − a) · CTC + a · KL(full model ‖ level), each summed over the batch, a token of its text."""
+    def _losses(
+        self, logits: Tensor, lengths: Tensor, batch: Batch, teacher: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """CTC, and KL(full model ‖ level) if the level is taught: summed over the batch, a token of text."""
         n_tokens = batch.target_lengths.sum().clamp(min=1)
-        task = ctc_loss(logits, lengths, batch.targets, batch.target_lengths).sum() / n_tokens
-        share = self.config.sparsity.distillation if self.config.sparsity is not None else 0.0
-        if teacher is None or share == 0.0:
-            return task
-        divergence = framewise_divergence(logits, teacher, lengths).sum() / n_tokens
-        return (1.0 - share) * task + share * divergence
+        ctc = ctc_loss(logits, lengths, batch.targets, batch.target_lengths).sum() / n_tokens
+        if teacher is None or self._distillation == 0.0:
+            return ctc, None
+        return ctc, framewise_divergence(logits, teacher, lengths).sum() / n_tokens
 
     def _clip_gradient(self, batch: Batch) -> None:
         """Scales the gradient of all passes together down to the largest norm that is allowed."""
@@ -180,21 +237,29 @@ class Trainer:
                 "lower optimiser.learning_rate, or look at these utterances with `sparrot data check`"
             )
 
+    def _count_minutes(self) -> None:
+        now = time.monotonic()
+        self.position.minutes += (now - self._told_at) / 60.0
+        self._told_at = now
+
     def _checkpoint_if_due(self) -> None:
         if time.monotonic() - self._saved_at >= 60.0 * self.config.training.checkpoint_minutes:
             self.save(self.folder / "last.pt")
 
     def _end_epoch(self, record: Record) -> None:
-        self.position.epoch += 1
-        self.position.batch = 0
-        last = self.position.epoch == self.config.training.epochs
-        if self.position.epoch % self.config.training.eval_every == 0 or last:
+        number = self.position.epoch + 1
+        is_due = number % self.config.training.eval_every == 0 or number == self.config.training.epochs
+        if is_due:
+            self.save(self.folder / "last.pt")  # an evaluation takes its time, and may be killed
+        self.position.epoch, self.position.batch = number, 0
+        if is_due:
             self._evaluate(record)
         self.save(self.folder / "last.pt")
 
     def _evaluate(self, record: Record) -> None:
         """Measures dev; the best checkpoint is chosen among those whose sparsity has reached its target."""
         dev = evaluate(self.network, self.sparsity, self.dev, self.setup.tokens)
+        self._count_minutes()
         reached = self.config.sparsity is None or self._sparsity_is_reached()
         better = reached and (self.position.best is None or dev.score < self.position.best)
         record.evaluation(self.position, dev, is_best=better)

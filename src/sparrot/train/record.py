@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,8 +22,7 @@ class Record:
     """The record of one run.
 
     `log.jsonl` holds an object for every mask update and every evaluation, with its step and the minutes of
-    training until then; a run that goes on at `start` drops those after it, so that no step is told twice,
-    and counts its minutes on from the last that is left.
+    training until then; a run that goes on at `start` drops those after it, so that no step is told twice.
     """
 
     def __init__(self, folder: Path, start: Position, *, console: Console | None = None) -> None:
@@ -32,9 +30,11 @@ class Record:
 
         self._path = folder / "log.jsonl"
         self._console = console or Console(file=sys.stderr)
-        self._events: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=start.step or None)
+        self._events: Any = SummaryWriter(
+            str(folder / "tensorboard"), purge_step=start.step + 1 if start.step else None
+        )
         self._progress: Progress | None = None
-        self._started = time.monotonic() - 60.0 * self._forget_after(start)
+        self._forget_after(start)
 
     @contextmanager
     def running(self, n_steps: int, step: int) -> Iterator[None]:
@@ -56,13 +56,15 @@ class Record:
 
     def update(self, position: Position, update: "Update") -> None:
         """Takes down one update."""
-        for level, loss in update.losses.items():
-            self._events.add_scalar(f"loss/{level}", loss, position.step)
+        for level, found in update.passes.items():
+            for name, value in vars(found).items():
+                if value is not None:
+                    self._events.add_scalar(f"{name}/{level}", value, position.step)
         self._events.add_scalar("learning_rate", update.rate, position.step)
         for masks in update.masks:
             self._events.add_scalar(f"sparsity/{masks.level}", masks.sparsity, position.step)
             self._events.add_scalar(f"returned_blocks/{masks.level}", masks.returned, position.step)
-            self._write({"event": "masks", **vars(masks)})
+            self._write({"event": "masks", **vars(masks)}, position)
         if self._progress is not None:
             losses = " ".join(f"{level} {loss:.3f}" for level, loss in update.losses.items())
             self._progress.update(
@@ -81,28 +83,26 @@ class Record:
             "levels": errors,
             "best": is_best,
         }
-        self._write(row)
+        self._write(row, position)
         told = " · ".join(f"{level} {c.wer:.2%} WER, {c.cer:.2%} CER" for level, c in dev.counts.items())
         self._console.print(f"epoch {position.epoch}: {told}{' (best)' if is_best else ''}", highlight=False)
         disorder = dev.disorder()
         if disorder is not None:
             self._console.print(f"warning: {disorder}", style="yellow", highlight=False)
 
-    def _write(self, row: dict[str, Any]) -> None:
-        row["minutes"] = round((time.monotonic() - self._started) / 60.0, 2)
+    def _write(self, row: dict[str, Any], position: Position) -> None:
+        row["minutes"] = round(position.minutes, 2)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
-    def _forget_after(self, start: Position) -> float:
-        """Drops what was told after a position; returns the minutes at the last row before it."""
+    def _forget_after(self, start: Position) -> None:
         if not self._path.exists():
-            return 0.0
+            return
         lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
         whole = [(line, json.loads(line)) for line in lines if line.endswith("\n")]
-        kept = [(line, row) for line, row in whole if _is_told_by(start, row)]
+        kept = [line for line, row in whole if _is_told_by(start, row)]
         with atomic_write(self._path) as file:
-            file.write("".join(line for line, _ in kept).encode())
-        return float(kept[-1][1]["minutes"]) if kept else 0.0
+            file.write("".join(kept).encode())
 
 
 def _is_told_by(start: Position, row: dict[str, Any]) -> bool:

@@ -18,44 +18,54 @@ from sparrot.sparsity import (
     WeightChange,
     WeightGradient,
 )
-from sparrot.train.checkpoint import Setup, find_checkpoint, load_checkpoint
+from sparrot.train.checkpoint import Checkpoint, Setup, find_checkpoint, load_checkpoint
 from sparrot.train.config import Config, SparsityConfig
 from sparrot.train.data import heard_in, make_tokens, measured_features
 
 DENSE = "dense"  # the only level of a model that is trained without sparsity
 
 
-def new_setup(config: Config) -> Setup:
+def earlier_run(config: Config) -> Checkpoint | None:
+    """The run that `training.init_from` names, if it names one."""
+    origin = config.training.init_from
+    return None if origin is None else load_checkpoint(find_checkpoint(Path(origin)))
+
+
+def new_setup(config: Config, earlier: Checkpoint | None) -> Setup:
     """The set-up of a new run: features and tokens of its training data, or of the run it starts from.
 
     Raises ValueError if the run it starts from has other features, tokens or another architecture.
     """
-    if config.training.init_from is None:
+    if earlier is None:
         utterances = heard_in(0, read_sources(config.data.train), config)
         tokens = make_tokens(config.tokens, [utterance.text for utterance in utterances])
         features = measured_features(config, utterances)
     else:
-        earlier = load_checkpoint(find_checkpoint(Path(config.training.init_from))).setup
-        tokens, features = earlier.tokens, earlier.features
+        tokens, features = earlier.setup.tokens, earlier.setup.features
     setup = Setup(
         config,
         build_architecture(features.input_width, config.front, config.encoder, tokens.n_tokens),
         features,
         tokens,
     )
-    if config.training.init_from is not None:
-        _require_like(earlier, setup)
+    if earlier is not None:
+        _require_like(earlier.setup, setup)
     return setup
 
 
-def new_network(setup: Setup) -> CtcNetwork:
-    """The network of a new run: drawn from the seed, or with the weights of `training.init_from`."""
+def new_network(setup: Setup, earlier: Checkpoint | None) -> CtcNetwork:
+    """The network of a new run: drawn from the seed, or with the weights of the run it starts from."""
     torch.manual_seed(setup.config.seed)
     network = CtcNetwork(setup.architecture, setup.config.dropout)
-    if setup.config.training.init_from is not None:
-        earlier = load_checkpoint(find_checkpoint(Path(setup.config.training.init_from)))
+    if earlier is not None:
         network.load_state_dict(earlier.network)
     return network
+
+
+def goes_on_sparse(config: Config, sparsity: DynamicSparsity, earlier: Checkpoint | None) -> bool:
+    """Whether a new run keeps the masks of the run it starts from: same levels and blocks, no new ramp."""
+    is_full = config.sparsity is not None and config.sparsity.initial == 1.0
+    return is_full and earlier is not None and sparsity.matches(earlier.sparsity)
 
 
 def levels_of(config: SparsityConfig | None) -> Levels:
@@ -85,11 +95,22 @@ def make_sparsity(network: CtcNetwork, config: SparsityConfig | None, n_steps: i
     )
 
 
+def require_steps(sparsity: DynamicSparsity, n_steps: int) -> None:
+    """Raises ValueError if a run of `n_steps` updates ends before its levels are reached."""
+    if sparsity.schedule.end > n_steps and sparsity.levels.sparse:
+        raise ValueError(
+            f"the run has {n_steps} updates, and its levels would be reached at update "
+            f"{sparsity.schedule.end}; train more epochs, or let sparsity begin and end earlier"
+        )
+
+
 def _require_like(earlier: Setup, setup: Setup) -> None:
     """Raises ValueError unless the weights of an earlier run mean the same in this one."""
-    asked = replace(setup.config.features, mean=None, scale=None)
+    asked, had = setup.config.features, earlier.features
+    if asked.mean is None:
+        had = replace(had, mean=None, scale=None)
     differs = {
-        "features": asked != replace(earlier.features, mean=None, scale=None),
+        "features": asked != had,
         "tokens": setup.config.tokens != earlier.config.tokens,
         "front and encoder": setup.architecture != earlier.architecture,
     }
