@@ -5,6 +5,7 @@ from an `Architecture`, the engine executes it, the model file stores it; none k
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -152,6 +153,8 @@ class Convolution:
         if self.kernel_bins is None:
             return Shape(1, self.channels)
         padded = given.bins + 2 * ((self.kernel_bins - 1) // 2)
+        if padded < self.kernel_bins:
+            raise ValueError(f"layer `{self.name}` makes an empty matrix of 1 bin; choose an odd kernel_bins")
         return Shape((padded - self.kernel_bins) // self.stride_bins + 1, self.channels)
 
     def matrices(self, given: Shape) -> Iterator[Matrix]:
@@ -207,9 +210,8 @@ class Recurrent:
 
     def matrices(self, given: Shape) -> Iterator[Matrix]:
         """`input`, `recurrent` and `projection` of each direction, in the order they are used."""
-        gates = GATES[self.cell]
+        gates, rows = GATES[self.cell], GATES[self.cell] * self.cells
         for prefix in self.prefixes:
-            rows = gates * self.cells
             yield Matrix(f"{prefix}.input", rows, given.width, gates, self.cell)
             yield Matrix(f"{prefix}.recurrent", rows, self.hidden, gates, self.cell)
             if self.projection is not None:
@@ -293,12 +295,14 @@ class Architecture:
     layers: tuple[Layer, ...]
 
     def __post_init__(self) -> None:
-        names = [layer.name for layer in self.layers]
-        if not self.layers or self.input_width < 1 or len(set(names)) < len(names):
-            raise ValueError(
-                f"an architecture needs at least one input value, one layer and distinct names; got "
-                f"{self.input_width} values and the layers {names}"
-            )
+        layers = [layer.name for layer in self.layers]
+        if not layers or self.input_width < 1:
+            raise ValueError(f"need an input value and a layer at least; got {self.input_width} and {layers}")
+        parameters = [matrix.name for matrix in self.matrices()] + [vector.name for vector in self.vectors()]
+        for what, names in (("layers", layers), ("parameters", parameters)):
+            for name, n_times in Counter(names).items():
+                if n_times > 1:
+                    raise ValueError(f"an architecture has two {what} named `{name}`; rename a layer")
 
     def shapes(self) -> list[Shape]:
         """What enters each layer, then what leaves the last: len(layers) + 1 shapes."""
@@ -358,15 +362,16 @@ class Architecture:
         if not isinstance(described, Mapping) or set(described) != {"input_width", "layers"}:
             raise ValueError("an architecture is an object with `input_width` and `layers`")
         width, layers = described["input_width"], described["layers"]
-        if not _is_int(width) or not isinstance(layers, Sequence) or isinstance(layers, str):
+        if type(width) is not int or not isinstance(layers, Sequence) or isinstance(layers, str):
             raise ValueError("`input_width` must be a whole number and `layers` a list")
         return cls(width, tuple(_layer_from_json(layer) for layer in layers))
 
 
 def _layer_from_json(described: Any) -> Layer:
-    if not isinstance(described, Mapping) or described.get("kind") not in _KINDS:
+    kind = described.get("kind") if isinstance(described, Mapping) else None
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise ValueError(f"a layer's `kind` must be one of {', '.join(_KINDS)}; got {described!r}")
-    layer = _KINDS[described["kind"]]
+    layer = _KINDS[kind]
     given = {key: value for key, value in described.items() if key != "kind"}
     expected = {field.name: field for field in dataclasses.fields(layer)}
     required = {name for name, field in expected.items() if field.default is dataclasses.MISSING}
@@ -383,14 +388,10 @@ def _fits(annotation: Any, value: Any) -> bool:
     if annotation is bool:
         return isinstance(value, bool)
     if annotation is int:
-        return _is_int(value)
+        return type(value) is int  # a bool is none
     if annotation == int | None:
-        return value is None or _is_int(value)
+        return value is None or type(value) is int
     return isinstance(value, str)
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _require(layer: Any, field: str, holds: object) -> None:

@@ -22,6 +22,25 @@ def test_the_front_comes_first(front, layers):
     assert (built.input_width, built.n_tokens) == (5, 3)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"frames": 5, "stride": 3}, "kind none makes no use of `frames`, `stride`; leave that out"),
+        ({"channels": 7}, "kind none makes no use of `channels`"),
+        ({"kind": "context", "frames": 3, "channels": 7}, "kind context makes no use of `channels`"),
+        ({"kind": "stack", "stride": 3, "channels": 7}, "kind stack makes no use of `channels`"),
+    ],
+)
+def test_a_front_refuses_what_it_would_ignore(wrong, named):
+    with pytest.raises(ValueError, match=named):
+        Front(**wrong)
+
+
+@pytest.mark.parametrize("kind", ["none", "context", "stack", "convolution"])
+def test_a_front_takes_defaults_that_it_does_not_use(kind):
+    assert Front(kind, frames=1, stride=1, channels=256) == Front(kind)
+
+
 def test_every_part_of_an_encoder_is_in_its_place():
     encoder = Encoder(
         "gru",

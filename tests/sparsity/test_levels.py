@@ -46,6 +46,11 @@ def test_the_first_level_is_the_full_model():
     assert Levels(large={"lstm": 0.0}, small={"lstm": 0.9}).full == "large"
 
 
+def test_a_level_may_have_any_name():
+    levels = Levels(**{"self": {}, "targets": {"lstm": 0.5}, "": {"lstm": 0.9}})
+    assert list(levels) == ["self", "targets", ""]
+
+
 @pytest.mark.parametrize("sparsity", [1.0, 1.5, -0.1, float("nan")])
 def test_a_sparsity_outside_its_range_is_refused(sparsity: float):
     with pytest.raises(ValueError, match="level `small` asks for lstm sparsity"):

@@ -186,3 +186,21 @@ def test_an_offer_that_is_no_matrix_of_equal_gates_is_refused(offer: tuple[str, 
     cell.prunable = lambda: [offer]
     with pytest.raises(ValueError, match=rf"cannot prune `{offer[0]}`: a matrix of {offer[2]} equal gates"):
         prunable_matrices(cell)
+
+
+def test_an_offer_that_the_module_does_not_have_is_refused():
+    cell = SharedCell()
+    cell.register_buffer("mean", torch.ones(2, 2))
+    cell.register_parameter("absent", None)
+    cell.width = 3
+    for name in ("weight_inputs", "mean", "absent", "width"):
+        cell.prunable = lambda name=name: [(name, "minimal", 1)]
+        words = rf"cannot prune `0\.{name}`: its module has no such parameter; correct what .*`prunable\(\)`"
+        with pytest.raises(ValueError, match=words):
+            prunable_matrices(nn.Sequential(cell))
+
+
+@pytest.mark.parametrize("compute", [parametrised, old_weight_norm])
+def test_an_offer_that_is_computed_is_refused_as_such(compute):
+    with pytest.raises(ValueError, match=r"cannot prune `weight_input`: it is computed"):
+        prunable_matrices(compute(SharedCell(), "weight_input"))

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sparrot.model_file.layout import MAX_STOPS
 from sparrot.train.config import Config, load_config, parse_config
 from train.tiny import SPARSE, config, recipe, write_recipe
 
@@ -96,13 +97,80 @@ def test_all_errors_are_told_together():
         ({"encoder": {"cell": "gru", "projection": 4}}, "layer `gru0`: projection cannot be 4"),
         ({"encoder.reduce_after": 2}, "reduces time after one it has; got 1 layers and reduce_after 2"),
         ({"front.frames": 0}, "layer `stack`: right cannot be -1"),
+        (
+            {"front": {"frames": 5, "stride": 3}},
+            "kind none makes no use of `frames`, `stride`; leave that out",
+        ),
         ({"name": "no spaces"}, "`name`: "),
+        ({"licence": ""}, "`licence`: "),
+        ({"seed": 1 << 63}, "`seed`: "),
         ({"data.train": []}, "`data.train`: "),
         ({"features.kind": ["log_mel"]}, "`features`: "),
     ],
 )
 def test_what_does_not_fit_together_is_refused(changes, said):
     assert said in refusal(changes)
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+def test_momentum_is_refused_where_it_would_be_ignored(kind):
+    said = refusal({"optimiser": {"kind": kind, "momentum": 0.9}})
+    assert f"`optimiser`: kind {kind} makes no use of `momentum`; leave that out, or choose nesterov" in said
+
+
+@pytest.mark.parametrize("kind", ["constant", "one_cycle"])
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"decay": 0.9}, "`decay`"),
+        ({"every": 0.2}, "`every`"),
+        ({"decay": 0.9, "every": 0.2}, "`decay`, `every`"),
+    ],
+)
+def test_steps_are_refused_where_they_would_be_ignored(kind, given, named):
+    said = refusal({"schedule": {"kind": kind, **given}})
+    assert f"`schedule`: kind {kind} makes no use of {named}; leave that out, or choose step" in said
+
+
+def test_what_a_kind_uses_may_be_anything():
+    used = {
+        "optimiser": {"kind": "nesterov", "momentum": 0.9},
+        "schedule": {"kind": "step", "decay": 0.9, "every": 0.2},
+        "front": {"kind": "convolution", "frames": 5, "stride": 2, "channels": 4},
+        "seed": (1 << 63) - 1,
+    }
+    given = config(HERE, used)
+    assert parse_config(given.model_dump(mode="json"), "") == given
+
+
+@pytest.mark.parametrize("front", ["none", "context", "stack", "convolution"])
+@pytest.mark.parametrize("optimiser", ["sgd", "nesterov", "adamw"])
+@pytest.mark.parametrize("schedule", ["constant", "step", "one_cycle"])
+def test_defaults_that_a_kind_does_not_use_survive_a_checkpoint(front, optimiser, schedule):
+    kinds = {"front": {"kind": front}, "optimiser": {"kind": optimiser}, "schedule": {"kind": schedule}}
+    given = config(HERE, kinds)
+    assert parse_config(given.model_dump(mode="json"), "") == given
+
+
+@pytest.mark.parametrize("name", ["", "all", "a,b", "a b", " a", "a\n", "-a", ".a", "größe", "a/b", "90%"])
+def test_a_level_that_no_command_could_name_is_refused(name):
+    said = refusal({"sparsity": {"levels": {"large": {}, name: {"lstm": 0.5}}}})
+    assert "`sparsity.levels`: a level's name begins with a letter or digit" in said
+    assert said.endswith(f"got {name!r}")
+
+
+@pytest.mark.parametrize("name", ["a", "self", "All", "all2", "90", "v1.2_x-small"])
+def test_a_level_that_commands_can_name_is_taken(name):
+    given = config(HERE, {"sparsity": {"levels": {"large": {}, name: {"lstm": 0.5}}}})
+    assert given.sparsity is not None
+    assert list(given.sparsity.levels) == ["large", name]
+
+
+def test_levels_are_as_many_as_a_file_holds():
+    levels = {"large": {}} | {f"l{i}": {"lstm": 0.5} for i in range(1, MAX_STOPS)}
+    config(HERE, {"sparsity": {"levels": levels}})
+    said = refusal({"sparsity": {"levels": levels | {"more": {"lstm": 0.5}}}})
+    assert f"`sparsity.levels`: a model file holds {MAX_STOPS} levels; got {MAX_STOPS + 1}" in said
 
 
 def test_levels_may_cross_with_independent_masks_and_masks_may_never_freeze():

@@ -49,7 +49,7 @@ def weights_after(make: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer
     ("config", "expected"),
     [
         (
-            {"kind": "sgd", "weight_decay": 0.1, "momentum": 0.9},
+            {"kind": "sgd", "weight_decay": 0.1},
             lambda p: torch.optim.SGD(p, lr=0.05, weight_decay=0.1),
         ),
         (

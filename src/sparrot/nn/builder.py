@@ -1,7 +1,7 @@
 """From a few numbers to an architecture."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 from sparrot.architecture import (
@@ -16,6 +16,13 @@ from sparrot.architecture import (
     Window,
 )
 
+_USED_BY_FRONT: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "context": ("frames", "stride"),
+    "stack": ("frames", "stride"),
+    "convolution": ("frames", "stride", "channels"),
+}
+
 
 @dataclass(frozen=True)
 class Front:
@@ -23,6 +30,8 @@ class Front:
 
     kind:   none; context: ± `frames` neighbours of each frame; stack: `frames` side by side, one every
             `stride`; convolution: 1-D over time, `frames` wide, one every `stride`, to `channels`.
+
+    Raises ValueError for a value that the kind makes no use of, unless it is the default.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
@@ -31,6 +40,16 @@ class Front:
     frames: int = 1
     stride: int = 1
     channels: int = 256
+
+    def __post_init__(self) -> None:
+        used = ("kind", *_USED_BY_FRONT[self.kind])
+        others = [field for field in fields(self) if field.name not in used]
+        given = [f"`{field.name}`" for field in others if getattr(self, field.name) != field.default]
+        if given:
+            raise ValueError(
+                f"a front of kind {self.kind} makes no use of {', '.join(given)}; leave that out, or choose "
+                "another kind"
+            )
 
     def layers(self) -> Iterator[Layer]:
         """At most one layer."""

@@ -15,7 +15,7 @@ class Levels(Mapping[str, Mapping[str, float]]):
     the next; `require_nested` says which one does not. Immutable.
     """
 
-    def __init__(self, **targets: Mapping[str, float]) -> None:
+    def __init__(self, /, **targets: Mapping[str, float]) -> None:
         if not targets or any(next(iter(targets.values())).values()):
             raise ValueError(
                 "the first level is the full model: write it without targets, as in `Levels(large={}, …)`"

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from torch import nn
+from torch import Tensor, nn
 
 from sparrot.sparsity.blocks import BlockGrid, BlockShape
 
@@ -82,6 +82,12 @@ class _Claim:
     def parameter(self) -> nn.Parameter | None:
         return self.module._parameters.get(self.name)
 
+    @property
+    def is_computed(self) -> bool:
+        """Whether the module has the weight as a tensor that is made of others."""
+        stored = {**self.module._parameters, **self.module._buffers}
+        return self.name not in stored and isinstance(getattr(self.module, self.name, None), Tensor)
+
     def matches(self, patterns: Sequence[str]) -> bool:
         return any(fnmatch.fnmatchcase(self.full_name, pattern) for pattern in patterns)
 
@@ -89,11 +95,13 @@ class _Claim:
         return self.parameter is not None and self.parameter is other.parameter
 
     def target(self) -> Target:
-        if self.parameter is None:
+        if self.parameter is None and self.is_computed:
             self._refuse(
                 "it is computed (by a parametrisation or weight norm), not a parameter",
                 "remove that first with torch.nn.utils.parametrize.remove_parametrizations",
             )
+        if self.parameter is None:
+            self._refuse("its module has no such parameter", "correct what its module's `prunable()` lists")
         if self.parameter.dim() != 2 or self.gates < 1 or self.parameter.shape[0] % self.gates:
             self._refuse(
                 f"a matrix of {self.gates} equal gates is needed; got shape {tuple(self.parameter.shape)}",

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from itertools import islice
+from itertools import chain, count, islice
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -40,9 +40,13 @@ def within(config: Config, seconds: float, tell: Callable[[str], None]) -> Confi
 
 
 def _seconds_a_pass(trainer: Trainer) -> float:
-    """Time of one forward and backward pass, with its share of the rest of an update."""
+    """Time of one forward and backward pass, with its share of the rest of an update.
+
+    Where an epoch has too few batches to time, those of the next epochs follow.
+    """
     times = []
-    for batch in islice(trainer.data.batches(0), _N_TIMED + 1):
+    batches = chain.from_iterable(trainer.data.batches(epoch) for epoch in count())
+    for batch in islice(batches, _N_TIMED + 1):
         started = time.perf_counter()
         update = trainer.update(batch)
         times.append((time.perf_counter() - started) / len(update.losses))

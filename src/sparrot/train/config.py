@@ -4,6 +4,7 @@ Unknown keys are errors that name the nearest known one, and all errors are show
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -12,12 +13,25 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from sparrot.features import FeatureConfig
+from sparrot.model_file.layout import MAX_STOPS
 from sparrot.nn import Encoder, Front, build_architecture
 from sparrot.sparsity import BlockShape, Levels
+
+_LEVEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _refuse_unused(section: "OptimiserConfig | ScheduleConfig", user: str, *names: str) -> None:
+    """Raises ValueError for fields of the kind `user` in another kind, save for their defaults."""
+    fields = type(section).model_fields
+    given = [f"`{name}`" for name in names if getattr(section, name) != fields[name].default]
+    if section.kind != user and given:
+        raise ValueError(
+            f"kind {section.kind} makes no use of {', '.join(given)}; leave that out, or choose {user}"
+        )
 
 
 class DataConfig(_Section):
@@ -111,9 +125,10 @@ class OptimiserConfig(_Section):
     clip_norm: float | None = Field(default=5.0, gt=0, description="Largest norm of the whole gradient.")
 
     @model_validator(mode="after")
-    def _nesterov_has_momentum(self) -> "OptimiserConfig":
+    def _only_nesterov_has_momentum(self) -> "OptimiserConfig":
         if self.kind == "nesterov" and self.momentum == 0.0:
             raise ValueError("nesterov needs a `momentum` above 0; without one choose sgd")
+        _refuse_unused(self, "nesterov", "momentum")
         return self
 
 
@@ -128,6 +143,11 @@ class ScheduleConfig(_Section):
     every: float = Field(
         default=0.1, gt=0, le=1, description="… each time this share has passed after the warm-up."
     )
+
+    @model_validator(mode="after")
+    def _only_step_has_steps(self) -> "ScheduleConfig":
+        _refuse_unused(self, "step", "decay", "every")
+        return self
 
 
 class SparsityConfig(_Section):
@@ -145,7 +165,11 @@ class SparsityConfig(_Section):
     )
     mask_every: int = Field(default=100, ge=1, description="Steps between mask updates.")
     criterion: Literal["weight_gradient", "weight_change", "max", "l1", "l2"] = "weight_gradient"
-    scope: Literal["matrix", "type", "global"] = "matrix"
+    scope: Literal["matrix", "type", "global"] = Field(
+        default="matrix",
+        description="Where blocks compete: within a matrix, a layer type, or the whole model, where only a "
+        "level's total over all its layer types is kept.",
+    )
     smoothing: float = Field(
         default=0.99, ge=0, lt=1, description="Weight of the past in the average of scores, a step."
     )
@@ -156,6 +180,19 @@ class SparsityConfig(_Section):
     distillation: float = Field(
         default=0.5, ge=0, le=1, description="Share of the full model's output in the loss."
     )
+
+    @field_validator("levels")
+    @classmethod
+    def _can_be_named(cls, levels: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+        wrong = [name for name in levels if name == "all" or not _LEVEL_NAME.fullmatch(name)]
+        if wrong:
+            raise ValueError(
+                "a level's name begins with a letter or digit, goes on with these, `.`, `_` and `-`, and is "
+                f"not `all`, so that commands can name it; got {', '.join(map(repr, wrong))}"
+            )
+        if len(levels) > MAX_STOPS:
+            raise ValueError(f"a model file holds {MAX_STOPS} levels; got {len(levels)}, so leave some out")
+        return levels
 
     @field_validator("block")
     @classmethod
@@ -194,8 +231,10 @@ class Config(_Section):
     """One training run."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
-    seed: int = Field(default=1, ge=0)
-    licence: str = Field(default="unspecified", description="Of the weights; written into the model file.")
+    seed: int = Field(default=1, ge=0, le=(1 << 63) - 1)
+    licence: str = Field(
+        default="unspecified", min_length=1, description="Of the weights; written into the model file."
+    )
     data: DataConfig
     features: FeatureConfig
     tokens: TokensConfig = TokensConfig()
