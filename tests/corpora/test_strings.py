@@ -114,6 +114,25 @@ def test_training_strings_are_fresh_in_every_epoch():
     assert len({tuple(text) for text in texts}) == 5
 
 
+def test_trimmed_strings_lose_up_to_a_share_of_half_their_starts_and_ends():
+    whole = {r.id: r for r in RECORDINGS}
+    lost = []
+    for string in training_strings(RECORDINGS, 300, 0, 0, trim=0.25):
+        for name, segment in zip(string.others["recordings"], string.segments, strict=True):
+            recording = whole[name]
+            before = segment.start - (recording.start or 0.0)
+            lost += [before / recording.duration, 1 - (before + segment.duration) / recording.duration]
+        words = sum(s.gap + s.duration for s in string.segments)
+        assert string.duration == pytest.approx(words + string.tail, abs=1e-5)
+    cut = [share for share in lost if share > 1e-5]
+    assert 0.45 < len(cut) / len(lost) < 0.55
+    assert max(cut) <= 0.25 + 1e-5
+    assert 0.11 < sum(cut) / len(cut) < 0.14  # half of the most
+    assert min(lost) > -1e-5
+    with pytest.raises(ValueError, match="`trim` is at least 0 and below 0.5"):
+        StringShape(trim=0.5)
+
+
 def test_another_shape():
     shape = StringShape(digits=(2, 3), lead_in_ms=(0, 0), gap_ms=(10, 10), tail_ms=(5, 5))
     for string in draw_strings(RECORDINGS, 120, 0, shape):

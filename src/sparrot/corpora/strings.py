@@ -21,12 +21,17 @@ Draw: TypeAlias = Callable[[], float]  # the next number of a random sequence, i
 
 @dataclass(frozen=True)
 class StringShape:
-    """The number of digits in a string and the silence around them; ranges include both ends."""
+    """The number of digits in a string and the silence around them; ranges include both ends.
+
+    trim: largest share of a recording that is cut off its start, and likewise off its end. Half of all
+          starts and ends stay whole; what the others lose is drawn uniformly.
+    """
 
     digits: tuple[int, int] = (1, 7)
     lead_in_ms: tuple[Milliseconds, Milliseconds] = (100, 300)
     gap_ms: tuple[Milliseconds, Milliseconds] = (50, 300)
     tail_ms: tuple[Milliseconds, Milliseconds] = (100, 300)
+    trim: float = 0.0
 
     def __post_init__(self) -> None:
         for name, least in (("digits", 1), ("lead_in_ms", 0), ("gap_ms", 0), ("tail_ms", 0)):
@@ -35,6 +40,8 @@ class StringShape:
                 raise ValueError(
                     f"`{name}` is a range from {least} or more, low end first; got {low} to {high}"
                 )
+        if not 0.0 <= self.trim < 0.5:
+            raise ValueError(f"`trim` is at least 0 and below 0.5, which leaves nothing; got {self.trim}")
 
 
 DEFAULT_SHAPE = StringShape()
@@ -66,10 +73,13 @@ def draw_strings(
 
 
 def training_strings(
-    recordings: Sequence[Utterance], n_strings: int, seed: int, epoch: int
+    recordings: Sequence[Utterance], n_strings: int, seed: int, epoch: int, trim: float = 0.0
 ) -> list[Utterance]:
-    """The strings of one epoch: drawn like those of the tests, afresh for every epoch of every seed."""
-    return draw_strings(recordings, n_strings, f"{seed}/{epoch}")
+    """The strings of one epoch: drawn like those of the tests, afresh for every epoch of every seed.
+
+    trim: see `StringShape`.
+    """
+    return draw_strings(recordings, n_strings, f"{seed}/{epoch}", StringShape(trim=trim))
 
 
 def _by_speaker(recordings: Sequence[Utterance]) -> dict[str, list[Utterance]]:
@@ -138,7 +148,7 @@ def _lengths(n_words: int, n_strings: int, shape: StringShape, draw: Draw) -> li
 def _joined(words: Sequence[Utterance], index: int, shape: StringShape, draw: Draw) -> Utterance:
     """One string of recordings with its silences."""
     gaps = [_seconds(shape.gap_ms if place else shape.lead_in_ms, draw) for place in range(len(words))]
-    segments = tuple(_segment(word, gap) for word, gap in zip(words, gaps, strict=True))
+    segments = tuple(_segment(word, gap, shape.trim, draw) for word, gap in zip(words, gaps, strict=True))
     tail = _seconds(shape.tail_ms, draw)
     return Utterance(
         id=f"{words[0].speaker}-{index:05d}",
@@ -152,9 +162,13 @@ def _joined(words: Sequence[Utterance], index: int, shape: StringShape, draw: Dr
     )
 
 
-def _segment(word: Utterance, gap: float) -> Segment:
+def _segment(word: Utterance, gap: float, trim: float, draw: Draw) -> Segment:
     assert word.audio_path is not None
-    return Segment(audio_path=word.audio_path, start=word.start or 0.0, duration=word.duration, gap=gap)
+    start, duration = word.start or 0.0, word.duration
+    if trim > 0.0:
+        before, after = (round(trim * max(0.0, 2.0 * draw() - 1.0) * duration, 6) for _ in range(2))
+        start, duration = start + before, duration - before - after
+    return Segment(audio_path=word.audio_path, start=start, duration=duration, gap=gap)
 
 
 def _seconds(range_ms: tuple[Milliseconds, Milliseconds], draw: Draw) -> float:

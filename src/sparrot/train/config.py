@@ -99,6 +99,12 @@ class AugmentConfig(_Section):
     gain_db: tuple[float, float] | None = Field(
         default=None, description="Level change drawn between the two."
     )
+    trim: float = Field(
+        default=0.0,
+        ge=0,
+        lt=0.5,
+        description="Cut up to this share off half of all starts and ends; needs data.strings.",
+    )
     noise: Noise | None = None
     spec: SpecAugment | None = None
 
@@ -264,6 +270,8 @@ class Config(_Section):
         wrong = [name for name, used in waves.items() if used]
         if self.features.kind == "given" and wrong:
             raise ValueError(f"given features have no waveform, which {', '.join(wrong)} would change")
+        if self.augment.trim > 0.0 and self.data.strings is None:
+            raise ValueError("augment.trim cuts the recordings of strings; set data.strings, or leave it out")
         return self
 
     @model_validator(mode="after")

@@ -162,7 +162,7 @@ def heard_in(epoch: int, utterances: list[Utterance], config: Config) -> list[Ut
     """The utterances of an epoch: all of them, or the strings that are made of them for this epoch."""
     if config.data.strings is None:
         return utterances
-    return training_strings(utterances, config.data.strings, config.seed, epoch)
+    return training_strings(utterances, config.data.strings, config.seed, epoch, config.augment.trim)
 
 
 def require_room(data: TrainingData, architecture: Architecture) -> None:
