@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import re
+import unicodedata
 
 import numpy as np
 import pytest
@@ -58,6 +59,9 @@ def tokens(request: pytest.FixtureRequest, pieces: SentencePieceTokens) -> Token
         ("ﬁve Ｆｕｌｌ ①", "five full 1"),
         ("a_b snake_'s", "a b snake s"),
         ("हिन्दी।", "हिन्दी"),
+        ("दि'ल 'दि' दि’ल", "दि'ल दि दि'ल"),
+        ("x\u0323'a x\u0323' 'x\u0323", "x\u0323'a x\u0323 x\u0323"),
+        ("a'\u0323b it'''s ⅷ'a", "a'\u0323b it s viii'a"),
         ("...", ""),
         ("", ""),
     ],
@@ -73,6 +77,9 @@ def test_normalising_twice_changes_nothing(raw: str):
     assert normalise_text(once) == once
     assert "  " not in once
     assert once == once.strip()
+    assert all(c in " '" or unicodedata.category(c)[0] in "LMN" for c in once)
+    assert not {"' ", " '", "''"} & {once[i : i + 2] for i in range(len(once))}
+    assert not (once.startswith("'") or once.endswith("'"))
 
 
 # Both kinds of tokens

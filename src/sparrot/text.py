@@ -29,7 +29,7 @@ def normalise_text(raw: str) -> str:
     """
     unified = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", raw).lower()).replace("\u2019", "'")
     kept = "".join(c if c == "'" or unicodedata.category(c)[0] in "LMN" else SPACE for c in unified)
-    return SPACE.join(re.sub(r"(?<!\w)'|'(?!\w)", SPACE, kept).split())
+    return SPACE.join(re.sub("(?<![^ '])'|'(?![^ '])", SPACE, kept).split())
 
 
 @final

@@ -3,8 +3,9 @@ import struct
 
 import numpy as np
 import pytest
+import soundfile
 
-from sparrot.corpora.check import Problem, check
+from sparrot.corpora.check import Problem, check, check_manifest
 from sparrot.corpora.manifest import Segment, Utterance
 from sparrot.corpora.packaged import packaged_recordings, packaged_strings
 from sparrot.text import CharacterTokens, train_sentencepiece
@@ -59,6 +60,17 @@ def test_files_that_cannot_be_read_are_found(utterance, tmp_path, make_sound):
     ]
     assert report.durations == (1.0,)
     assert report.n_utterances == 4
+
+
+@pytest.mark.parametrize(("value", "named"), [(np.nan, "nan"), (np.inf, "inf")])
+def test_samples_that_are_not_finite_are_found(utterance, tmp_path, value, named):
+    samples = np.zeros(8000, np.float32)
+    samples[4321] = value
+    soundfile.write(tmp_path / "float.wav", samples, 8000, "FLOAT")
+    report = check([dataclasses.replace(utterance, audio_path=tmp_path / "float.wav")])
+    told = f"sample 4321 of 8000 is {named}; samples must be finite"
+    assert report.problems == (Problem("unreadable", "u", told),)
+    assert report.durations == ()
 
 
 def test_features_are_read_too(tmp_path):
@@ -191,3 +203,35 @@ def test_nothing_readable_has_no_percentiles(utterance, tmp_path):
 def test_a_reduction_below_one_is_refused(utterance):
     with pytest.raises(ValueError, match="1 or more; got 0"):
         check([utterance], reduction=0)
+
+
+def test_every_line_of_a_manifest_is_checked(utterance, tmp_path):
+    lines = [
+        '{"id": "a", "audio_path": "a.wav", "duration": 1.0, "text": "go"}',
+        "",
+        '{"id": "b", "audio_path"',
+        '{"id": "a", "audio_path": "none.wav", "duration": 1.0, "text": "on"}',
+        '{"id": "c", "audio_path": "a.wav", "duration": 1.0}',
+        '{"id": "d", "audio_path": "a.wav", "duration": 1.5, "text": "no"}',
+    ]
+    path = tmp_path / "m.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    report = check_manifest(path, LETTERS)
+    assert kinds(report) == [
+        ("malformed", "line 3"),
+        ("malformed", "line 5"),
+        ("duplicate", "a"),
+        ("duplicate", "d"),
+        ("unreadable", "a"),
+        ("wrong_duration", "d"),
+    ]
+    assert report.problems[1].explanation == "an utterance needs the field `text`, which is missing"
+    assert report.n_utterances == 3
+    assert report.durations == (1.0, 1.0)
+
+
+def test_a_manifest_of_malformed_lines_alone_has_a_report(tmp_path):
+    (tmp_path / "m.jsonl").write_bytes(b"[" * 200_000 + b"\n\xff\n1\n")
+    report = check_manifest(tmp_path / "m.jsonl")
+    assert kinds(report) == [("malformed", "line 1"), ("malformed", "line 2"), ("malformed", "line 3")]
+    assert report.n_utterances == 0

@@ -52,6 +52,31 @@ def test_a_wrong_segment_is_refused(source, tmp_path, line):
         kaldi.prepare(source, tmp_path / "out")
 
 
+def test_segments_beyond_the_end_of_the_recording_are_refused(source, tmp_path):
+    add_segments(source, "u1 two 0.25 0.75", "u2 two 0.5 1.01")
+    with pytest.raises(ValueError, match=r"'two 0\.5 1\.01'.*; `two` ends after 1\.000 s"):
+        kaldi.prepare(source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_keys_and_values_are_separated_by_any_blanks(source, tmp_path):
+    (source / "wav.scp").write_text("one\twav/one.wav\r\ntwo \t wav/one.wav\n")
+    (source / "text").write_text("\ufeffone\tGO  ON\ntwo\n")
+    (source / "utt2spk").write_text("one\tann\ntwo\tbob\n")
+    one, two = read_manifest(kaldi.prepare(source, tmp_path / "out")["train"])
+    assert (one.id, one.text, one.speaker) == ("one", "GO  ON", "ann")
+    assert (two.id, two.text, two.audio_path) == ("two", "", one.audio_path)
+    add_segments(source, "u1\ttwo\t0.05\t0.1", "u2\tone 0 0.1")
+    first, _ = read_manifest(kaldi.prepare(source, tmp_path / "out")["train"])
+    assert (first.id, first.start, first.duration) == ("u1", 0.05, 0.05)
+
+
+def test_a_file_that_is_not_utf_8_is_named(source, tmp_path):
+    (source / "text").write_bytes("one yes\ntwo né\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"cannot read .*text, line 2: byte 5 of the line is not UTF-8"):
+        kaldi.prepare(source, tmp_path / "out")
+
+
 def test_commands_are_refused_and_never_run(source, tmp_path):
     trace = tmp_path / "trace"
     (source / "wav.scp").write_text(f"one touch {trace} |\n")

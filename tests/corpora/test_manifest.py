@@ -10,6 +10,7 @@ from sparrot.corpora.manifest import (
     Segment,
     Utterance,
     missing_files,
+    read_leniently,
     read_manifest,
     write_manifest,
     write_splits,
@@ -65,6 +66,8 @@ def without(line: dict, field: str) -> dict:
     ("line", "told"),
     [
         ('{"id": "a", \n', "not a JSON object"),
+        ("[" * 200_000 + "\n", "not a JSON object (it is nested too deeply)"),
+        ("9" * 5000 + "\n", "Exceeds the limit"),
         ("[1]\n", "an utterance is a JSON object, not [1]"),
         (without(LINE, "id"), "needs the field `id`, which is missing"),
         (without(LINE, "text"), "needs the field `text`"),
@@ -115,8 +118,25 @@ def test_manifests_that_are_missing_empty_or_no_text_are_refused(tmp_path):
     with pytest.raises(ValueError, match="is empty"):
         read(tmp_path, "\n")
     (tmp_path / "x.jsonl").write_bytes(b'{"id": "\xff"}')
-    with pytest.raises(ValueError, match="byte 8 is not UTF-8"):
+    with pytest.raises(ValueError, match=r"line 1: byte 8 of the line is not UTF-8"):
         read_manifest(tmp_path / "x.jsonl")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path):
+    path = tmp_path / "m.jsonl"
+    path.write_text(json.dumps(LINE), encoding="utf-8-sig")
+    assert [u.id for u in read_manifest(path, require_files=False)] == ["a"]
+
+
+def test_lenient_reading_returns_the_good_lines_and_what_is_wrong_with_the_others(tmp_path):
+    path = tmp_path / "m.jsonl"
+    path.write_text(f"{json.dumps(LINE)}\n\n[1]\n{json.dumps(LINE)}\n")
+    utterances, wrong = read_leniently(path)
+    assert [u.id for u in utterances] == ["a", "a"]
+    assert wrong == {3: "an utterance is a JSON object, not [1]"}
+    path.write_text("\n")
+    with pytest.raises(ValueError, match="is empty"):
+        read_leniently(path)
 
 
 def test_missing_files_are_counted_at_once_and_the_first_named(tmp_path):
@@ -213,6 +233,17 @@ def test_nothing_is_written_for_no_utterance_or_repeated_ids(tmp_path):
         write_manifest(tmp_path / "m.jsonl", [utterance, utterance])
     with pytest.raises(ValueError, match="no utterance was found"):
         write_splits(tmp_path, [])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_split_is_written_if_one_cannot_be(tmp_path):
+    utterance = Utterance(id="a", audio_path=tmp_path / "a.wav", duration=1.0, text="yes", split="train")
+    twice = [dataclasses.replace(utterance, split="dev")] * 2
+    with pytest.raises(ValueError, match=r"dev\.jsonl: 1 ids are used twice, 'a' first"):
+        write_splits(tmp_path / "out", [utterance, *twice])
+    unwritable = dataclasses.replace(utterance, split="dev", text="\ud800")
+    with pytest.raises(ValueError, match="surrogates"):
+        write_splits(tmp_path / "out", [utterance, unwritable])
     assert list(tmp_path.iterdir()) == []
 
 

@@ -129,7 +129,7 @@ def test_trimmed_strings_lose_up_to_a_share_of_half_their_starts_and_ends():
     assert max(cut) <= 0.25 + 1e-5
     assert 0.11 < sum(cut) / len(cut) < 0.14  # half of the most
     assert min(lost) > -1e-5
-    with pytest.raises(ValueError, match="`trim` is at least 0 and below 0.5"):
+    with pytest.raises(ValueError, match=r"`trim` is at least 0 and below 0.5"):
         StringShape(trim=0.5)
 
 

@@ -16,6 +16,20 @@ def swap(items: list, i: int, j: int) -> None:
     items[i], items[j] = items[j], items[i]
 
 
+WEIGHTS = {"conv": 105, "lstm": 1000, "gru": 1173, "fc": 68}
+TOTAL = sum(WEIGHTS.values()) + 191  # and biases, scales and shifts
+
+
+def keep_more(described: dict, level: int, **more: int) -> None:
+    """Changes how many weights of each type a level keeps, with all that follows save the blocks."""
+    level = described["levels"][level]
+    kept = {kind: round((1 - level["sparsity"][kind]) * n) for kind, n in WEIGHTS.items()}
+    kept = {kind: n + more.get(kind, 0) for kind, n in kept.items()}
+    level["sparsity"] = {kind: 1 - n / WEIGHTS[kind] for kind, n in kept.items()}
+    level["parameters"] = sum(kept.values()) + 191
+    described["stops"][level["stop"]]["overall_sparsity"] = 1 - level["parameters"] / TOTAL
+
+
 DESCRIPTIONS = {  # name: (what becomes of the description, field, words of the message)
     "a missing field": (lambda d: d.pop("licence"), "licence", "missing field"),
     "an unknown field": (lambda d: d.update(colour="red"), "colour", "unknown field"),
@@ -33,7 +47,7 @@ DESCRIPTIONS = {  # name: (what becomes of the description, field, words of the 
     "a layer of a list": (
         lambda d: d["architecture"]["layers"][0].update(kind=["lstm"]),
         "architecture",
-        "unhashable",
+        "must be one of",
     ),
     "more cells than weights": (
         lambda d: d["architecture"]["layers"][1].update(cells=21),
@@ -209,6 +223,66 @@ DESCRIPTIONS = {  # name: (what becomes of the description, field, words of the 
         lambda d: d["levels"][0].update(blank_penalty=True),
         "levels[0].blank_penalty",
         "number",
+    ),
+    "more parameters than there are": (
+        lambda d: d["levels"][0].update(parameters=10**15),
+        "levels[0].parameters",
+        "is 1000000000000000; its sparsities leave 2537",
+    ),
+    "a parameter less": (
+        lambda d: d["levels"][1].update(parameters=d["levels"][1]["parameters"] - 1),
+        "levels[1].parameters",
+        "its sparsities leave",
+    ),
+    "sparsity of a type nobody knows": (
+        lambda d: d["levels"][0].update(sparsity={"nonsense": 0.99}),
+        "levels[0].sparsity",
+        "other layer types than the architecture, conv, fc, gru, lstm",
+    ),
+    "sparsity of a type less": (
+        lambda d: d["levels"][2]["sparsity"].pop("fc"),
+        "levels[2].sparsity",
+        "other layer types than the architecture, conv, fc, gru, lstm",
+    ),
+    "sparsity that divides a weight": (
+        lambda d: d["levels"][2]["sparsity"].update(fc=d["levels"][2]["sparsity"]["fc"] + 1e-9),
+        "levels[2].sparsity.fc",
+        "of the 68 weights, which is no whole number",
+    ),
+    "weights dropped that no level drops": (
+        lambda d: keep_more(d, 0, conv=-1),
+        "stops[2].blocks",
+        "hold 105 to 105 weights of type `conv`; `large` keeps 104",
+    ),
+    "weights of another type": (
+        lambda d: keep_more(d, 1, lstm=-40, gru=40),
+        "stops[1].blocks",
+        "hold 314 to 332 weights of type `lstm`; `medium` keeps 280",
+    ),
+    "everything dropped": (
+        lambda d: [stop.update(overall_sparsity=1.0) for stop in d["stops"]],
+        "stops[2].overall_sparsity",
+        "is 1.0",
+    ),
+    "a stop of a level that is a little sparser": (
+        lambda d: d["stops"][0].update(overall_sparsity=d["stops"][0]["overall_sparsity"] + 1e-12),
+        "stops[0].overall_sparsity",
+        "`small` keeps 571 of 2537",
+    ),
+    "a stop without a level that drops everything": (
+        lambda d: d["levels"].pop() and d["stops"][0].update(overall_sparsity=1.0),
+        "stops[0].overall_sparsity",
+        "is 1.0; its blocks keep ",
+    ),
+    "no blocks": (
+        lambda d: [stop["blocks"].update(dict.fromkeys(stop["blocks"], 0)) for stop in d["stops"]],
+        "stops[2].blocks",
+        "weights of type",
+    ),
+    "a block less": (
+        lambda d: d["stops"][1]["blocks"].update({"fc.weight": d["stops"][1]["blocks"]["fc.weight"] - 1}),
+        "stops[1].blocks",
+        "weights of type `fc`",
     ),
     "a target above 1": (
         lambda d: d["levels"][0].update(targets={"fc": 2}),

@@ -81,11 +81,9 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Reports what a manifest holds and every problem with it; exit code 1 if there is one."""
-    from sparrot.corpora.check import check as check_utterances
-    from sparrot.corpora.manifest import read_manifest
+    from sparrot.corpora.check import check_manifest
 
-    known = _tokens(tokens)
-    report = check_utterances(read_manifest(manifest, require_files=False), known, reduction=reduction)
+    report = check_manifest(manifest, _tokens(tokens), reduction=reduction)
     typer.echo(json.dumps(report.to_json(), indent=2) if as_json else _summary(report))
     if report.problems:
         raise typer.Exit(1)

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from sparrot.corpora.durations import measured
+from sparrot.corpora.lines import text_lines
 from sparrot.corpora.manifest import Utterance, read_manifest, write_splits
 from sparrot.text import normalise_text
 
@@ -52,7 +53,7 @@ def _official(source: Path, split: str) -> list[Utterance]:
 def _transcriptions(path: Path) -> dict[str, str]:
     """The texts of lines such as `<s> GO </s> (an253-fash-b)`, by the name in brackets."""
     texts = {}
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in text_lines(path):
         match = _TRANSCRIPTION.fullmatch(line)
         if match is None:
             raise ValueError(f"cannot read {path}, line {number}: {line!r} is not `TEXT (name)`")

@@ -6,13 +6,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sparrot.audio import checked_samples
 from sparrot.corpora.durations import SPHINX_RATE_HZ
-from sparrot.corpora.loading import read_given, stored_waveform
-from sparrot.corpora.manifest import Seconds, Utterance
+from sparrot.corpora.loading import stored_waveform
+from sparrot.corpora.manifest import Seconds, Utterance, read_leniently
+from sparrot.features import read_features
 from sparrot.text import Tokens
 
 WINDOW_S = 0.025
@@ -25,7 +28,8 @@ PERCENTILES = (0, 5, 50, 95, 100)
 class Problem:
     """One thing wrong with one utterance.
 
-    kind: unreadable, wrong_duration, unknown_character, no_text, too_short or duplicate.
+    kind:      malformed, unreadable, wrong_duration, unknown_character, no_text, too_short or duplicate.
+    utterance: its id, or `line 7` where a line of a manifest is no utterance.
     """
 
     kind: str
@@ -76,6 +80,17 @@ class Report:
         }
 
 
+def check_manifest(path: str | Path, tokens: Tokens | None = None, *, reduction: int = 1) -> Report:
+    """Like `check`, of a manifest: its lines that are no utterances are problems too, and come first.
+
+    Raises FileNotFoundError if the manifest is missing, ValueError if it is empty.
+    """
+    utterances, wrong = read_leniently(path)
+    report = check(utterances, tokens, reduction=reduction)
+    malformed = tuple(Problem("malformed", f"line {number}", told) for number, told in wrong.items())
+    return dataclasses.replace(report, problems=malformed + report.problems)
+
+
 def check(utterances: Sequence[Utterance], tokens: Tokens | None = None, *, reduction: int = 1) -> Report:
     """What utterances hold and every problem with them; each file is read and decoded.
 
@@ -106,8 +121,10 @@ def check(utterances: Sequence[Utterance], tokens: Tokens | None = None, *, redu
 def _duration(utterance: Utterance) -> Seconds:
     """The real duration of an utterance, read to its end."""
     if utterance.feature_path is not None:
-        return len(read_given(utterance.feature_path)) / SPHINX_RATE_HZ
-    return stored_waveform(utterance).duration
+        return len(read_features(utterance.feature_path)) / SPHINX_RATE_HZ
+    waveform = stored_waveform(utterance)
+    checked_samples(waveform.samples)
+    return waveform.duration
 
 
 def _n_frames(utterance: Utterance, duration: Seconds, reduction: int) -> int:

@@ -4,9 +4,9 @@ import dataclasses
 from pathlib import Path
 
 from sparrot.corpora.manifest import Seconds, Utterance
+from sparrot.features import SPHINX_WIDTH
 
-SPHINX_WIDTH = 13  # cepstra a frame in the Sphinx features that AN4 comes with
-SPHINX_RATE_HZ = 100.0  # frames a second of those
+SPHINX_RATE_HZ = 100.0  # frames a second of given features
 
 
 def audio_duration(path: Path) -> Seconds:

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sparrot.corpora.durations import audio_duration
+from sparrot.corpora.lines import text_lines
 from sparrot.corpora.manifest import Seconds, Utterance, write_splits
 from sparrot.text import normalise_text
+
+_ROUNDING: Seconds = 1e-6  # under half a sample at any common rate
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,8 @@ def prepare(source: Path, out: Path, *, normalised: bool = False) -> dict[str, P
     source = Path(source).absolute()
     paths = {name: _audio_path(source, line) for name, line in _table(source / "wav.scp").items()}
     texts, speakers = _table(source / "text"), _table(source / "utt2spk")
-    parts = _parts(source, paths)
+    lengths = {name: audio_duration(path) for name, path in paths.items()}
+    parts = _parts(source, lengths)
     for file, names in (("text", texts), ("utt2spk", speakers)):
         lacking = [name for name in parts if name not in names]
         if lacking:
@@ -37,7 +41,6 @@ def prepare(source: Path, out: Path, *, normalised: bool = False) -> dict[str, P
                 f"cannot prepare {source}: {len(lacking)} of {len(parts)} utterances are not in `{file}`, "
                 f"{lacking[0]} first; Kaldi's utils/fix_data_dir.sh takes them out"
             )
-    lengths = {name: audio_duration(path) for name, path in paths.items()}
     return write_splits(
         out,
         [
@@ -60,8 +63,8 @@ def _table(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise ValueError(f"cannot prepare {path.parent}: a Kaldi directory has a file `{path.name}`")
     table: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        key, _, value = line.strip().partition(" ")
+    for number, line in text_lines(path):
+        key, value = (*line.split(maxsplit=1), "", "")[:2]
         if not key or key in table:
             raise ValueError(
                 f"cannot read {path}, line {number}: every line begins with a key of its own, got {line!r}"
@@ -82,23 +85,28 @@ def _audio_path(source: Path, line: str) -> Path:
     return path
 
 
-def _parts(source: Path, paths: dict[str, Path]) -> dict[str, _Part]:
+def _parts(source: Path, lengths: dict[str, Seconds]) -> dict[str, _Part]:
     """The stretch of every utterance: whole recordings, unless there are segments."""
     if not (source / "segments").is_file():
-        return {name: _Part(name) for name in paths}
-    return {name: _part(source, line, paths) for name, line in _table(source / "segments").items()}
+        return {name: _Part(name) for name in lengths}
+    return {name: _part(source, line, lengths) for name, line in _table(source / "segments").items()}
 
 
-def _part(source: Path, line: str, paths: dict[str, Path]) -> _Part:
+def _part(source: Path, line: str, lengths: dict[str, Seconds]) -> _Part:
     """The stretch that a line `recording start end` of `segments` says, without its key."""
-    recording, *times = line.split()
+    recording, *times = line.split() or [""]
     try:
         start, end = map(float, times)
     except ValueError:  # not two, or no numbers: refused below
         start, end = 0.0, 0.0
-    if recording not in paths or not 0 <= start < end:
+    if recording not in lengths or not 0 <= start < end:
         raise ValueError(
             f"cannot prepare {source}: `segments` needs `utterance recording start end` with a recording of "
             f"`wav.scp` and seconds that rise; got {line!r}"
+        )
+    if end > lengths[recording] + _ROUNDING:
+        raise ValueError(
+            f"cannot prepare {source}: `segments` has {line!r}, which is too long; `{recording}` ends after "
+            f"{lengths[recording]:.3f} s"
         )
     return _Part(recording, start, end)

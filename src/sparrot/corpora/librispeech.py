@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sparrot.corpora.durations import audio_duration
+from sparrot.corpora.lines import text_lines
 from sparrot.corpora.manifest import Utterance, write_splits
 from sparrot.text import normalise_text
 
@@ -29,7 +30,7 @@ def prepare(source: Path, out: Path) -> dict[str, Path]:
 def _chapter(transcript: Path) -> Iterator[Utterance]:
     """The utterances of one chapter, lines such as `84-121123-0000 GO DO YOU HEAR`."""
     subset, speaker = transcript.parts[-4:-2]
-    for number, line in enumerate(transcript.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in text_lines(transcript):
         name, _, text = line.partition(" ")
         path = transcript.parent / f"{name}.flac"
         if not path.is_file():

@@ -7,6 +7,7 @@ import dataclasses
 from pathlib import Path
 
 from sparrot.corpora.durations import measured
+from sparrot.corpora.lines import text_lines
 from sparrot.corpora.manifest import Utterance, read_manifest, write_splits
 from sparrot.text import normalise_text
 
@@ -31,7 +32,7 @@ def _clips(source: Path) -> list[Utterance]:
     """The clips that `metadata.csv` lists."""
     path = source / "metadata.csv"
     clips = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in text_lines(path):
         fields = line.split("|")
         if len(fields) != 3:
             raise ValueError(

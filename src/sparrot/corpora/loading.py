@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparrot.audio import Waveform, read_audio, resample
-from sparrot.corpora.durations import SPHINX_WIDTH
 from sparrot.corpora.manifest import Seconds, Utterance
-from sparrot.features import FeatureConfig, compute_features, normalise, read_sphinx_features
+from sparrot.features import FeatureConfig, compute_features, normalise, read_features
 
 
 def load_waveform(utterance: Utterance, sample_rate_hz: int) -> NDArray[np.float32]:
@@ -57,28 +56,7 @@ def load_features(utterance: Utterance, config: FeatureConfig) -> NDArray[np.flo
             f"cannot compute {config.kind} features of utterance {utterance.id!r}: its manifest gives "
             f"features ({utterance.feature_path.name}) and no audio; choose features of kind given"
         )
-    return normalise(read_given(utterance.feature_path, config.width), config)
-
-
-def read_given(path: Path, width: int | None = None) -> NDArray[np.float32]:
-    """Features of a file, float32 (n_frames, width); None takes the width of the array, 13 in a Sphinx file.
-
-    Raises: ValueError if it is not such a file, has another width or holds values that are not finite.
-    """
-    if path.suffix != ".npy":
-        return read_sphinx_features(path, width or SPHINX_WIDTH)
-    try:
-        frames: NDArray[np.float32] = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"cannot read the features in {path}: not a NumPy array ({error})") from None
-    if frames.ndim != 2 or frames.dtype.kind != "f" or frames.shape[1] != (width or frames.shape[1]):
-        raise ValueError(
-            f"the features in {path} are {frames.dtype} of shape {frames.shape}; floats of shape "
-            f"(n_frames, {width or 'width'}) are needed"
-        )
-    if not np.isfinite(frames).all():
-        raise ValueError(f"{path} holds NaN or infinity; features must be finite")
-    return frames.astype(np.float32, copy=False)
+    return normalise(read_features(utterance.feature_path, config.width), config)
 
 
 def _joined(utterance: Utterance) -> Waveform:

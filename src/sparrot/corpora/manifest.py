@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from sparrot.atomic import atomic_write
+from sparrot.corpora.lines import numbered_lines, parsed
 
 Seconds: TypeAlias = float
 
@@ -89,27 +90,31 @@ def read_manifest(path: str | Path, *, require_files: bool = True) -> list[Utter
     Raises: ValueError that names the file and the line; FileNotFoundError if the manifest is missing.
     """
     path = Path(path)
-    folder = path.parent.resolve()
     utterances: list[Utterance] = []
     lines: dict[str, int] = {}
-    for number, line in _lines(path):
-        try:
-            utterance = _utterance(json.loads(line), folder)
-            if utterance.id in lines:
-                raise ValueError(
-                    f"the id {utterance.id!r} is also on line {lines[utterance.id]}; ids are unique"
-                )
-        except json.JSONDecodeError as error:
-            raise ValueError(f"cannot read {path}, line {number}: not a JSON object ({error.msg})") from None
-        except ValueError as error:
-            raise ValueError(f"cannot read {path}, line {number}: {error}") from None
-        lines[utterance.id] = number
-        utterances.append(utterance)
-    if not utterances:
-        raise ValueError(f"the manifest {path} is empty: it needs one JSON object a line")
+    for number, found in _entries(path):
+        if isinstance(found, str):
+            raise ValueError(f"cannot read {path}, line {number}: {found}")
+        if found.id in lines:
+            raise ValueError(
+                f"cannot read {path}, line {number}: the id {found.id!r} is also on line {lines[found.id]}; "
+                f"ids are unique"
+            )
+        lines[found.id] = number
+        utterances.append(found)
     if require_files:
         _require_files(path, utterances)
     return utterances
+
+
+def read_leniently(path: str | Path) -> tuple[list[Utterance], dict[int, str]]:
+    """The utterances of a manifest, repeated ids included, and what is wrong with every other line.
+
+    Files are not looked for. Raises FileNotFoundError if the manifest is missing, ValueError if it is empty.
+    """
+    entries = dict(_entries(Path(path)))
+    utterances = [found for found in entries.values() if isinstance(found, Utterance)]
+    return utterances, {number: found for number, found in entries.items() if isinstance(found, str)}
 
 
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
@@ -117,31 +122,17 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
 
     Raises: ValueError if there is no utterance, or if two have one id.
     """
-    path, utterances = Path(path), list(utterances)
-    repeated = [name for name, n in Counter(u.id for u in utterances).items() if n > 1]
-    if repeated or not utterances:
-        found = (
-            f"{len(repeated)} ids are used twice, {repeated[0]!r} first"
-            if repeated
-            else "no utterance was found"
-        )
-        raise ValueError(
-            f"cannot write the manifest {path}: {found}; it needs utterances with ids of their own"
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    folder = path.parent.resolve()
-    lines = [
-        json.dumps(_described(u, folder), ensure_ascii=False, allow_nan=False) + "\n" for u in utterances
-    ]
-    with atomic_write(path) as file:
-        file.write("".join(lines).encode())
+    path = Path(path)
+    _write(path, _content(path, list(utterances)))
 
 
 def write_splits(folder: str | Path, utterances: Sequence[Utterance]) -> dict[str, Path]:
     """Writes one manifest a split, `<folder>/<split>.jsonl`; returns where they are.
 
-    Utterances without a split go to `all`. Raises ValueError if there is no utterance, or if the name of a
-    split cannot be that of a file.
+    Utterances without a split go to `all`. Nothing is written unless all of it can be.
+
+    Raises: ValueError if there is no utterance, if two of a split have one id, or if the name of a split
+            cannot be that of a file.
     """
     if not utterances:
         raise ValueError(f"there is nothing to write to {folder}: no utterance was found")
@@ -152,8 +143,9 @@ def write_splits(folder: str | Path, utterances: Sequence[Utterance]) -> dict[st
         if not re.fullmatch(r"\w[\w.-]*", split):
             raise ValueError(f"a split cannot be called {split!r}; use letters, digits, `_`, `-` and `.`")
     paths = {split: Path(folder) / f"{split}.jsonl" for split in splits}
-    for split, path in paths.items():
-        write_manifest(path, splits[split])
+    contents = {path: _content(path, splits[split]) for split, path in paths.items()}
+    for path, content in contents.items():
+        _write(path, content)
     return paths
 
 
@@ -163,15 +155,49 @@ def missing_files(utterances: Iterable[Utterance]) -> list[Path]:
     return [path for path in needed if not path.is_file()]
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a manifest that are not blank, numbered from 1."""
+def _content(path: Path, utterances: Sequence[Utterance]) -> bytes:
+    """The manifest of utterances for `path`. Raises ValueError if there is none, or an id is used twice."""
+    repeated = [name for name, n in Counter(u.id for u in utterances).items() if n > 1]
+    if repeated or not utterances:
+        found = (
+            f"{len(repeated)} ids are used twice, {repeated[0]!r} first"
+            if repeated
+            else "no utterance was found"
+        )
+        raise ValueError(
+            f"cannot write the manifest {path}: {found}; it needs utterances with ids of their own"
+        )
+    folder = path.parent.resolve()
+    described = [_described(utterance, folder) for utterance in utterances]
     try:
-        text = path.read_text(encoding="utf-8")
+        lines = [json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in described]
+        return "".join(lines).encode()
+    except ValueError as error:
+        raise ValueError(f"cannot write the manifest {path}: {error}") from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as file:
+        file.write(content)
+
+
+def _entries(path: Path) -> Iterator[tuple[int, Utterance | str]]:
+    """What is on each line of a manifest that is not blank: an utterance, or what is wrong with the line."""
+    folder = path.parent.resolve()
+    try:
+        lines = [(number, line) for number, line in numbered_lines(path) if line.strip()]
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no manifest {path}; `sparrot data prepare` makes one") from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f"cannot read {path}: byte {error.start} is not UTF-8 text") from None
-    yield from ((number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip())
+    if not lines:
+        raise ValueError(f"the manifest {path} is empty: it needs one JSON object a line")
+    for number, line in lines:
+        found: Utterance | str
+        try:
+            found = _utterance(parsed(line), folder)
+        except ValueError as error:
+            found = str(error)
+        yield number, found
 
 
 def _require_files(path: Path, utterances: list[Utterance]) -> None:
@@ -229,7 +255,7 @@ def _fields(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The fields of an object that are expected, checked for type, and the others."""
     if not isinstance(described, dict):
-        raise ValueError(f"{what} is a JSON object, not {described!r}")
+        raise ValueError(f"{what} is a JSON object, not {described!r:.80}")
     for name, (_, _, required) in expected.items():
         if required and described.get(name) is None:
             raise ValueError(f"{what} needs the field `{name}`, which is missing")
@@ -237,7 +263,7 @@ def _fields(
     for name, value in known.items():
         wanted, described_as, _ = expected[name]
         if not isinstance(value, (int, float) if wanted is float else wanted) or isinstance(value, bool):
-            raise ValueError(f"`{name}` must be {described_as}; got {value!r}")
+            raise ValueError(f"`{name}` must be {described_as}; got {value!r:.80}")
     return known, {name: value for name, value in described.items() if name not in expected}
 
 

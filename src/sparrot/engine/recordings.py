@@ -1,13 +1,14 @@
 """Recordings as recognisers take them: one waveform, or frames of given features."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeAlias, cast
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from sparrot.audio import Waveform, checked_samples, read_audio
-from sparrot.features import Frames, read_sphinx_features
+from sparrot.features import read_features as read_features
 
 Recording: TypeAlias = Path | str | BinaryIO | Waveform | ArrayLike
 
@@ -38,19 +39,12 @@ def as_waveform(recording: Recording, sample_rate_hz: int | None) -> Waveform:
     return recording if isinstance(recording, Waveform) else read_audio(cast(BinaryIO, recording))
 
 
-def read_features(path: Path, width: int) -> Frames:
-    """The frames (n, width) of a CMU Sphinx (.mfc) or NumPy (.npy) file.
-
-    Raises: OSError if it cannot be read; ValueError if it is damaged or of another shape.
-    """
-    if path.suffix.lower() == ".mfc":
-        return read_sphinx_features(path, width)
+@contextmanager
+def naming(recording: Recording) -> Iterator[None]:
+    """Puts the name of a file before what is wrong with its samples or frames."""
     try:
-        frames = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is no NumPy array that can be read: {error}") from error
-    if frames.ndim != 2 or frames.shape[1] != width or frames.dtype.kind != "f":
-        raise ValueError(
-            f"{path} holds {frames.dtype} {frames.shape}; the model takes float features (n_frames, {width})"
-        )
-    return np.asarray(frames, np.float32)
+        yield
+    except ValueError as error:
+        if not isinstance(recording, Path | str):
+            raise
+        raise ValueError(f"cannot transcribe {recording}: {error}") from error

@@ -8,13 +8,13 @@ from itertools import pairwise
 from typing import Any, Final, cast
 
 from sparrot.architecture import Architecture, Matrix
-from sparrot.features import FeatureConfig
+from sparrot.features import RESAMPLER, FeatureConfig
+from sparrot.model_file.counts import Network, check_counts
 from sparrot.model_file.description import FileDescription, LevelDescription, ModelDescription, Stop
 from sparrot.model_file.fields import Fields, format_crc32
 from sparrot.model_file.layout import MAX_STOPS, Layout, MatrixLayout
 from sparrot.text import SentencePieceTokens, Tokens, tokens_from_json
 
-RESAMPLER: Final = "soxr MQ"  # what turns other sample rates into that of the features
 DTYPE: Final = "F32"
 
 _ACCURACY: Final = {"wer", "cer", "words"}
@@ -68,6 +68,7 @@ def from_json(described: Mapping[str, Any], blob: bytes) -> FileDescription:
     _check_stops(fields, stops)
     levels = tuple(_level(level, stops) for level in fields.objects("levels", _LEVEL_FIELDS))
     _check_levels(fields, levels, len(stops))
+    check_counts(Network.of(model.architecture, matrices), stops, levels)
     return FileDescription(model, matrices, stops, levels)
 
 
