@@ -31,7 +31,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparrot.report.results import Goal, Result
+from sparrot.report.results import UNEXPLAINED, Goal, Result, reasons
 from sparrot.sparsity import BlockShape, CubicSchedule, DynamicOptions, DynamicSparsity, Levels
 
 N_UTTERANCES, N_FRAMES, N_INPUTS, N_UNITS, N_TOKENS = 16, 200, 120, 512, 32
@@ -58,8 +58,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
     parser.add_argument("--rounds", type=int, default=3, help="how often every figure is taken (default 3)")
+    parser.add_argument("--why", action="append", default=[], help="GOAL=SENTENCE for a goal that is not met")
     given = parser.parse_args()
-    result = measured(given.rounds)
+    if given.rounds < 1:
+        parser.error("--rounds is at least 1")
+    result = measured(given.rounds, reasons(given.why))
     if given.json:
         print(json.dumps(result.to_json(), indent=2))
         return
@@ -68,7 +71,7 @@ def main() -> None:
         print(f"{found['method']}, {found['level']}: {found['metric']} {value}")
 
 
-def measured(n_rounds: int) -> Result:
+def measured(n_rounds: int, why: dict[str, str]) -> Result:
     """All rows and goals."""
     torch.manual_seed(0)
     frames = torch.randn(N_FRAMES, N_UTTERANCES, N_INPUTS)
@@ -92,7 +95,7 @@ def measured(n_rounds: int) -> Result:
         row("dynamic sparsity", "all", "sparsity.passes.ratio", [ratio(times) for times in passes]),
     ]
     command = f"python benchmarks/sparsity_overhead.py {' '.join(sys.argv[1:])}".strip()
-    return Result(command, [0], rows, [goal(found) for found in rows if found["metric"] in GOALS])
+    return Result(command, [0], rows, [goal(found, why) for found in rows if found["metric"] in GOALS])
 
 
 def at_its_levels(model: nn.Module, options: DynamicOptions) -> DynamicSparsity:
@@ -177,15 +180,22 @@ def seconds(run: Callable[[], object]) -> float:
 
 def row(method: str, level: str, metric: str, values: list[float]) -> dict[str, Any]:
     """One figure: the median, and half the range as its spread."""
-    spread = (max(values) - min(values)) / 2
-    return {"method": method, "level": level, "metric": metric, "value": median(values), "spread": spread}
+    return {
+        "method": method,
+        "set": f"{N_UTTERANCES} utterances of {N_FRAMES} frames",
+        "level": level,
+        "metric": metric,
+        "value": median(values),
+        "unit": "s" if metric.endswith("seconds") else "",
+        "spread": (max(values) - min(values)) / 2,
+        "threads": torch.get_num_threads(),
+    }
 
 
-def goal(found: dict[str, Any]) -> Goal:
+def goal(found: dict[str, Any], why: dict[str, str]) -> Goal:
     """Whether a figure is as low as it has to be."""
     name = found["metric"]
-    why = "the cause is not known; measure again on an idle machine"
-    return Goal(name, GOALS[name], found["value"], "lower", why=why)
+    return Goal(name, GOALS[name], found["value"], "lower", why=why.get(name, UNEXPLAINED))
 
 
 if __name__ == "__main__":

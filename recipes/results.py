@@ -15,8 +15,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from sparrot.atomic import atomic_write
+from sparrot.model_file import ModelFile
 from sparrot.report.figures import draw_levels
-from sparrot.report.results import Goal, Result
+from sparrot.report.results import Goal, Result, reasons
+from sparrot.train.config import load_config
 
 RUNS, RESULTS = Path("runs"), Path("results")
 
@@ -30,9 +33,14 @@ def main() -> None:
     )
     parser.add_argument("--why", action="append", default=[], help="GOAL=SENTENCE for a goal that is not met")
     arguments = parser.parse_args()
-    reasons = dict(reason.split("=", 1) for reason in arguments.why)
-    prepare(arguments.name, arguments.corpora)
-    {"fsdd": fsdd, "an4": an4}[arguments.name](reasons)
+    try:
+        why = reasons(arguments.why)
+        prepare(arguments.name, arguments.corpora)
+        {"fsdd": fsdd, "an4": an4}[arguments.name](why)
+    except ValueError as error:
+        sys.exit(f"recipes/results.py: {error}")
+    except subprocess.CalledProcessError as error:  # it has said why
+        sys.exit(error.returncode)
 
 
 def prepare(name: str, corpora: Path) -> None:
@@ -49,74 +57,88 @@ def prepare(name: str, corpora: Path) -> None:
             sparrot("data", "strings", str(others / f"{split}.jsonl"), str(strings))
 
 
-def fsdd(reasons: dict[str, str]) -> None:
+def fsdd(why: dict[str, str]) -> None:
     """Connected digits: three levels of one model, and a speaker that training never heard."""
     train("fsdd-base")
     rows = measured("fsdd-dsnn", "test") + measured("fsdd-left-out", "left_out")
     wer = {row["level"]: row["value"] for row in rows if row["metric"] == "wer" and row["set"] == "test"}
     required = {"large": 1.5, "medium": 1.7, "small": 2.5}
     goals = [
-        Goal(name, most, wer[level], "lower", "%", reasons.get(name))
+        Goal(name, most, wer[level], "lower", "%", why.get(name))
         for level, most in required.items()
         for name in [f"fsdd.{level}.wer"]
     ]
     publish("fsdd", rows, goals, "Connected digits (FSDD)")
 
 
-def an4(reasons: dict[str, str]) -> None:
+def an4(why: dict[str, str]) -> None:
     """AN4 without a language model: dense, then dynamic sparsity from its weights."""
     rows = measured("an4-dense", "test") + measured("an4-dsnn", "test")
     wer = {row["level"]: row["value"] for row in rows if row["metric"] == "wer"}
     relative = wer["small"] / wer["dense"]
     goals = [
-        Goal("an4.dense.wer", 13.0, wer["dense"], "lower", "%", reasons.get("an4.dense.wer")),
-        Goal("an4.small.relative", 1.10, relative, "lower", "", reasons.get("an4.small.relative")),
+        Goal("an4.dense.wer", 13.0, wer["dense"], "lower", "%", why.get("an4.dense.wer")),
+        Goal("an4.small.relative", 1.10, relative, "lower", "", why.get("an4.small.relative")),
     ]
     publish("an4", rows, goals, "AN4, no language model")
 
 
-def train(recipe: str) -> Path:
-    """The run folder of a recipe, trained unless it is complete."""
-    folder = RUNS / recipe
+def train(recipe: str) -> ModelFile:
+    """The model of a recipe, trained unless its run is complete.
+
+    Raises ValueError if the run is not of the recipe as it is now.
+    """
+    folder, path = RUNS / recipe, Path(f"recipes/{recipe}.yaml")
     if not (folder / "model.sparrot").exists():
         resume = ["--resume"] if (folder / "last.pt").exists() else []
-        sparrot("train", f"recipes/{recipe}.yaml", "--out", str(folder), *resume)
-    return folder
+        sparrot("train", str(path), "--out", str(folder), *resume)
+    model = ModelFile.open(folder / "model.sparrot")
+    if model.description.configuration != load_config(path).model_dump(mode="json"):
+        raise ValueError(
+            f"the run {folder} was not made by {path} as it is now; move it away, or bring the recipe back"
+        )
+    return model
 
 
 def measured(recipe: str, on: str) -> list[dict[str, Any]]:
     """Rows of one recipe on a test set; trains it first unless its run is complete."""
-    folder = train(recipe)
+    model = train(recipe)
     kept = RESULTS / "decoded" / f"{recipe}-{on}.json"
     if not kept.exists():  # a test set is decoded once
         kept.parent.mkdir(parents=True, exist_ok=True)
         hypotheses = str(kept.with_suffix(".jsonl"))
-        kept.write_text(
-            sparrot("eval", str(folder), "--on", on, "--json", "--hypotheses", hypotheses, "--write")
+        found = sparrot(
+            "eval", str(RUNS / recipe), "--on", on, "--json", "--hypotheses", hypotheses, "--write"
         )
+        with atomic_write(kept) as file:
+            file.write(found.encode())
     levels = json.loads(kept.read_text())["levels"]
-    densest = levels[0]["parameters"]
-    return [row for level in levels for row in level_rows(recipe, on, level, densest, minutes(folder))]
-
-
-def level_rows(
-    recipe: str, on: str, level: dict[str, Any], densest: int, minutes_of_training: float
-) -> list[dict[str, Any]]:
-    """A row a metric for one level."""
     shared = {
         "method": recipe,
         "set": on,
+        "seed": model.description.configuration["seed"],
+        "trained_by": model.description.provenance["commit"],
+        "training_minutes": minutes(RUNS / recipe),
+    }
+    return [row for level in levels for row in level_rows(shared, level, levels[0]["parameters"])]
+
+
+def level_rows(shared: dict[str, Any], level: dict[str, Any], densest: int) -> list[dict[str, Any]]:
+    """A row a metric for one level; `densest` is the number of parameters of the densest one."""
+    described = {
+        **shared,
         "level": level["level"],
         "sparsity": round(1 - level["parameters"] / densest, 4),
         "parameters": level["parameters"],
         "bytes": level["bytes"],
         "words": level["words"],
-        "training_minutes": minutes_of_training,
         "spread": None,
         "published": None,
     }
     figures = {"wer": (100 * level["wer"], "%"), "cer": (100 * level["cer"], "%"), "rtf": (level["rtf"], "")}
-    return [{**shared, "metric": m, "value": round(v, 4), "unit": unit} for m, (v, unit) in figures.items()]
+    return [
+        {**described, "metric": m, "value": round(v, 4), "unit": unit} for m, (v, unit) in figures.items()
+    ]
 
 
 def minutes(folder: Path) -> float:
@@ -128,7 +150,8 @@ def minutes(folder: Path) -> float:
 def publish(name: str, rows: list[dict[str, Any]], goals: list[Goal], title: str) -> None:
     """Writes result.json and the figure."""
     command = f"python recipes/results.py {name}"
-    Result(command, [1], rows, goals).write(RESULTS / name / "result.json")
+    seeds = sorted({row["seed"] for row in rows})
+    Result(command, seeds, rows, goals).write(RESULTS / name / "result.json")
     draw_levels(rows, title, RESULTS / name / "levels.png")
 
 

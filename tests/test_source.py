@@ -21,5 +21,7 @@ def test_the_commit_is_that_of_a_checkout_of_the_code(monkeypatch, tmp_path):
     git("add", "code.py")
     git("commit", "-q", "-m", "with the code")
     assert source_commit() == git("rev-parse", "HEAD")
+    (tmp_path / "code.py").write_text("# changed")
+    assert source_commit() == git("rev-parse", "HEAD") + "-dirty"
     monkeypatch.setenv("PATH", str(tmp_path))
     assert source_commit() is None

@@ -5,11 +5,15 @@ from pathlib import Path
 
 
 def source_commit() -> str | None:
-    """The commit that this code was checked out at; None outside a checkout of it."""
+    """The commit that this code was checked out at, with `-dirty` if files of the package have changed since.
+
+    None outside a checkout of it.
+    """
     here = Path(__file__)
     try:
         _git(here.parent, "ls-files", "--error-unmatch", here.name)  # not merely installed below another one
-        return _git(here.parent, "rev-parse", "HEAD")
+        changed = _git(here.parent, "status", "--porcelain", "--untracked-files=no", "--", ".")
+        return _git(here.parent, "rev-parse", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None
 

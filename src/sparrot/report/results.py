@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +11,10 @@ from typing import Any, Literal
 
 from sparrot.atomic import atomic_write
 from sparrot.source import source_commit
+
+UNEXPLAINED = (
+    "not explained yet: say --why GOAL=SENTENCE"  # of a benchmark that runs somewhere for the first time
+)
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,14 @@ class Result:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
             file.write((json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def reasons(given: Sequence[str]) -> dict[str, str]:
+    """Why goals are not met, by goal, out of `GOAL=SENTENCE` options. Raises ValueError for another form."""
+    for reason in given:
+        if not re.fullmatch(r"[\w.-]+=.+", reason):
+            raise ValueError(f"a reason is written GOAL=SENTENCE; got `{reason}`")
+    return dict(reason.split("=", 1) for reason in given)
 
 
 def machine() -> dict[str, Any]:
