@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sparrot.atomic import atomic_write
+from sparrot.atomic import atomic_write, check_writable
 
 
 def test_the_file_appears_when_the_block_ends_and_not_before(tmp_path: Path):
@@ -92,3 +92,66 @@ def test_a_device_or_a_folder_is_refused(tmp_path: Path):
         with pytest.raises(ValueError, match="not a regular file"), atomic_write(target):
             pytest.fail("the block ran")
     assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_the_name_of_an_open_file_is_refused(tmp_path: Path):
+    (tmp_path / "log").write_bytes(b"old")
+    with (tmp_path / "log").open("ab") as log:
+        name = f"/dev/fd/{log.fileno()}"
+        for attempt in (check_writable, lambda path: atomic_write(path).__enter__()):
+            with pytest.raises(ValueError, match=f"cannot write {name}: it is not a regular file"):
+                attempt(name)
+    assert (tmp_path / "log").read_bytes() == b"old"
+
+
+def test_a_file_passes_its_permissions_on(tmp_path: Path):
+    target = tmp_path / "secret"
+    target.write_bytes(b"old")
+    for mode in (0o600, 0o640):
+        target.chmod(mode)
+        with atomic_write(target) as file:
+            assert stat.S_IMODE(os.fstat(file.fileno()).st_mode) == mode  # before a byte is written
+            file.write(b"new")
+        assert stat.S_IMODE(target.stat().st_mode) == mode
+
+
+def test_a_symbolic_link_stays_and_its_file_is_written(tmp_path: Path):
+    (tmp_path / "models").mkdir()
+    target, link = tmp_path / "models" / "v1.sparrot", tmp_path / "current.sparrot"
+    link.symlink_to(Path("models") / "v1.sparrot")
+    for content in (b"made", b"replaced"):
+        with atomic_write(link) as file:
+            file.write(content)
+        assert link.is_symlink()
+        assert target.read_bytes() == content
+        assert list((tmp_path / "models").iterdir()) == [target]
+
+
+def test_an_error_names_the_link_that_was_asked_for(tmp_path: Path):
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "no" / "model.sparrot")
+    for attempt in (check_writable, lambda path: atomic_write(path).__enter__()):
+        with pytest.raises(FileNotFoundError) as missing:
+            attempt(link)
+        assert missing.value.filename == str(link)
+
+
+def test_whether_a_file_can_be_written_is_known_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "old").write_bytes(b"old")
+    check_writable(tmp_path / "old")
+    check_writable(str(tmp_path / "new"))
+    for folder, error in (("no", FileNotFoundError), ("old", NotADirectoryError)):
+        with pytest.raises(error) as missing:
+            check_writable(tmp_path / folder / "new")
+        assert missing.value.filename == str(tmp_path / folder / "new")
+    with pytest.raises(ValueError, match="not a regular file"):
+        check_writable(tmp_path)
+    monkeypatch.setattr(Path, "open", lambda path, _: denied(path))
+    with pytest.raises(PermissionError) as refused:
+        check_writable(tmp_path / "new")
+    assert refused.value.filename == str(tmp_path / "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+
+
+def denied(path: Path) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied", str(path))

@@ -3,7 +3,7 @@
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,26 +13,61 @@ def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
     """A binary file to write to, which takes the place of `path` when the block ends without an error.
 
     Until then the bytes are in a hidden file of the same folder, which is removed if the block fails; what
-    was at `path` stays untouched. After the block the bytes and the name have reached the disk. Raises
+    was at `path` stays untouched. After the block the bytes and the name have reached the disk. A file that
+    was there passes its permissions on, and a symbolic link goes on pointing to the file. Raises
     OSError naming `path` if the folder does not exist or cannot be written to, or the disk is full,
-    ValueError if `path` is a device, a pipe or a folder, whose place no file may take.
+    ValueError if `path` is a folder or `is_device`, whose place no file may take.
     """
-    target = Path(path)
-    if target.exists() and not target.is_file():
-        raise ValueError(f"cannot write {target}: it is not a regular file; name another one")
-    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}.tmp")
-    try:
+    target = _target(path)
+    with _temporary(path, target) as temporary:
         with temporary.open("xb") as file:
+            if target.exists():
+                os.fchmod(file.fileno(), target.stat().st_mode & 0o777)
             yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
-    except BaseException as error:  # Ctrl-C as well must leave nothing behind
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
-            error.filename = str(target)
-        raise
     _sync_folder(target.parent)
+
+
+def check_writable(path: Path | str) -> None:
+    """Nothing; raises what `atomic_write` would, unless that depends on what is written.
+
+    It makes a file in the folder and removes it: no other question has so sure an answer.
+    """
+    with _temporary(path, _target(path)) as temporary:
+        temporary.open("xb").close()
+        temporary.unlink()
+
+
+def is_device(path: Path | str) -> bool:
+    """Whether `path` is a device, a pipe, or the name of an open file, such as /dev/stdout."""
+    path = Path(path)
+    folder = os.path.realpath(path.parent)
+    is_open_file = folder == "/dev" or folder.startswith("/proc/")
+    return path.exists() and not path.is_dir() and (is_open_file or not path.is_file())
+
+
+def _target(path: Path | str) -> Path:
+    """The file that `path` means, where it is a symbolic link."""
+    target = Path(os.path.realpath(path))
+    if target.is_dir() or is_device(path):
+        raise ValueError(f"cannot write {path}: it is not a regular file; name another one")
+    return target
+
+
+@contextmanager
+def _temporary(path: Path | str, target: Path) -> Iterator[Path]:
+    """A name for a file beside `target`, which is removed if the block fails, in an error about `path`."""
+    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}.tmp")
+    try:
+        yield temporary
+    except BaseException as error:  # Ctrl-C as well must leave nothing behind
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            error.filename = str(path)
+        raise
 
 
 def _sync_folder(folder: Path) -> None:

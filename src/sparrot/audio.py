@@ -5,7 +5,10 @@ nothing clips it. One resampler at one quality serves training, files and stream
 """
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal, TypeAlias, TypeGuard
 
@@ -18,8 +21,11 @@ Seconds: TypeAlias = float
 
 RESAMPLER_QUALITY: Final = "MQ"
 MAX_SAMPLE_RATE_HZ: Final = 1_000_000
+MAX_RATE_RATIO: Final = 200  # between two rates of a `StreamResampler`
 MAX_HELD_BACK_S: Final = 0.120  # of a `StreamResampler` between common rates from 8 kHz up
 _MAX_SECONDS: Final = 1e9  # 32 years; its samples can still be counted
+_BLOCK_VALUES: Final = 2**20  # read from a file at once, over all channels
+_SOXR_SAMPLES: Final = 4096  # pushed at once; of more than about 16,000 soxr holds back up to 50 ms more
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +92,8 @@ def read_audio(
 ) -> Waveform:
     """The sound in a file or an open binary stream, at the rate at which it is stored.
 
-    source:   anything libsndfile reads (WAV, FLAC, Ogg, Opus, MP3, …); a stream that cannot seek,
-              such as a pipe, is read to its end first.
+    source:   anything libsndfile reads (WAV, FLAC, Ogg, Opus, MP3, …); what cannot seek, such as a
+              pipe, whether given by name or open, is read to its end first.
     channel:  "mix" averages the channels, a number (from 0) picks one.
     start:    seconds to skip; `duration`: at most this many seconds after that. None reads it all.
     Raises:   OSError if the file cannot be opened; ValueError if it is not audio, ends before
@@ -100,14 +106,14 @@ def read_audio(
         if first > sound.frames:
             length = sound.frames / sound.samplerate
             raise ValueError(f"{name} ends after {length:.3f} s; cannot start reading at {start} s")
-        n_wanted = -1 if duration is None else round(duration * sound.samplerate)
+        n_wanted = None if duration is None else round(duration * sound.samplerate)
         try:
             if first > 0:
                 sound.seek(first)
-            frames = sound.read(n_wanted, dtype="float32", always_2d=True)
+            pieces = [_one_channel(block, channel, name) for block in _blocks(sound, n_wanted)]
         except RuntimeError as error:  # soundfile's errors are RuntimeErrors
             raise ValueError(f"{name} is damaged: {_reason(error)}") from error
-        return Waveform(_one_channel(frames, channel, name), int(sound.samplerate))
+        return Waveform(np.concatenate(pieces), int(sound.samplerate))
 
 
 def resample(waveform: Waveform, sample_rate_hz: int) -> Waveform:
@@ -127,13 +133,19 @@ class StreamResampler:
     """Resamples a stream in pieces: any cut of the same samples returns the same samples.
 
     soxr works in blocks, so what it holds back until `finish` rises and falls with their phase: 5 to 42 ms
-    from 22.05, 44.1 or 48 to 16 kHz, 10 to 118 ms between 8 and 16 kHz (`MAX_HELD_BACK_S`; measured in
-    tests/test_audio.py). Memory is constant. Equal rates pass through without delay.
+    from 22.05, 44.1 or 48 to 16 kHz, 10 to 118 ms between 8 and 16 kHz (`MAX_HELD_BACK_S`; `max_held_back`
+    measures it). Memory is constant. Equal rates pass through without delay. Raises ValueError if one of
+    the rates is more than 200 times the other.
     """
 
     def __init__(self, from_hz: int, to_hz: int) -> None:
         check_sample_rate(from_hz)
         check_sample_rate(to_hz)
+        if max(from_hz, to_hz) > MAX_RATE_RATIO * min(from_hz, to_hz):
+            raise ValueError(
+                f"cannot resample from {from_hz} to {to_hz} Hz: no rate of speech is {MAX_RATE_RATIO} times "
+                f"another, so one of the two is wrong"
+            )
         self.from_hz, self.to_hz = int(from_hz), int(to_hz)
         self._finished = False
         self._stream: Any = None
@@ -159,26 +171,60 @@ class StreamResampler:
         return rest if self._stream is None else self._resampled(rest, last=True)
 
     def _resampled(self, samples: Samples, *, last: bool) -> Samples:
-        resampled: Samples = self._stream.resample_chunk(np.ascontiguousarray(samples), last=last)
-        return resampled
+        pieces = np.split(np.ascontiguousarray(samples), range(_SOXR_SAMPLES, len(samples), _SOXR_SAMPLES))
+        return np.concatenate([self._stream.resample_chunk(piece, last=last) for piece in pieces])
 
     def _refuse_if_finished(self) -> None:
         if self._finished:
             raise ValueError("this resampler is finished; make a new one for the next stream")
 
 
-def _open_sound(source: Path | str | BinaryIO, name: str) -> Any:
+@lru_cache(maxsize=64)
+def max_held_back(from_hz: int, to_hz: int) -> Seconds:
+    """The most that a `StreamResampler` holds back at any moment, to half a millisecond at common rates.
+
+    Measured over a second or 16,000 samples, whichever is more, in 2,000 pieces; what it could rise by
+    inside a piece is added. 0 for equal rates.
+    """
+    if from_hz == to_hz:
+        return 0.0
+    stream = StreamResampler(from_hz, to_hz)
+    piece = np.zeros(max(from_hz, 16_000) // 2_000, np.float32)
+    pushed_s = np.arange(1, 2_001) * (len(piece) / from_hz)
+    heard_s = np.cumsum([len(stream.push(piece)) for _ in range(2_000)]) / to_hz
+    return float((pushed_s - heard_s).max()) + len(piece) / from_hz
+
+
+@contextmanager
+def _open_sound(source: Path | str | BinaryIO, name: str) -> Iterator[Any]:
+    """A soundfile.SoundFile. It never sees the path, which it takes only in UTF-8."""
+    if isinstance(source, str | Path):
+        with Path(source).open("rb") as file, _open_sound(file, name) as sound:
+            yield sound
+        return
     import soundfile
 
-    if isinstance(source, str | Path):
-        with Path(source).open("rb"):  # an OSError that names the file, where soundfile says "system error"
-            opened: str | BinaryIO = str(source)
-    else:
-        opened = source if _can_seek(source) else io.BytesIO(source.read())
     try:
-        return soundfile.SoundFile(opened)
+        sound = soundfile.SoundFile(source if _can_seek(source) else io.BytesIO(source.read()))
     except (RuntimeError, TypeError) as error:  # TypeError: headerless formats, named by their suffix
         raise ValueError(f"{name} is not audio that can be read: {_reason(error)}") from error
+    with sound:
+        yield sound
+
+
+def _blocks(sound: Any, n_frames: int | None) -> Iterator[npt.NDArray[np.float32]]:
+    """The next `n_frames` frames, or all, as float32 (n, n_channels); at least one block.
+
+    No more memory is taken than the frames need that are there, whatever their number in the header.
+    """
+    most = max(1, _BLOCK_VALUES // sound.channels)
+    left = sound.frames if n_frames is None else n_frames
+    while True:
+        block = sound.read(min(most, left), dtype="float32", always_2d=True)
+        yield block
+        left -= len(block)
+        if left == 0 or len(block) < most:
+            return
 
 
 def _can_seek(source: BinaryIO) -> bool:

@@ -50,6 +50,7 @@ def told(capsys):
         ),
         (OSError(errno.ENOSPC, "No space left on device"), "no space left on device"),
         (OSError("the disk is gone"), "the disk is gone"),
+        (MemoryError("Unable to allocate 256. GiB"), "this needs more memory than there is"),
         (
             ModuleNotFoundError("No module named 'torch'", name="torch"),
             "`torch` is not installed: training needs `pip install sparrot[train]`",
@@ -262,3 +263,10 @@ def test_a_full_disk_is_one_sentence(recording, capsys):
         assert process.returncode == 2
     assert run([*map(str, recording), "-o", "/dev/full"]) == 2
     assert told(capsys) == "no space left on device"
+
+
+def test_a_closed_stdout_is_told_before_anything_is_done(recording):
+    command = " ".join(map(str, [sys.executable, "-m", "sparrot", *recording, ">&-"]))
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "sparrot: standard output is closed: send it to a file, or to /dev/null\n"

@@ -1,15 +1,19 @@
+import errno
 import json
 import shutil
+import warnings
 from dataclasses import replace
 
 import pytest
+import soundfile
 
 from sparrot.cli.main import run
 from sparrot.corpora.manifest import read_manifest, write_manifest
 from sparrot.corpora.packaged import packaged_strings
 from sparrot.engine.cost import macs_per_second
 from sparrot.metrics import count_errors, total
-from sparrot.model_file import ModelFile
+from sparrot.model_file import LevelToWrite, ModelFile, write_model
+from tone_model import RATE_HZ, sound, write_tone_model
 from train import tiny
 
 KEYS = {
@@ -137,8 +141,9 @@ def test_a_table_for_readers(run_folder, capsys, monkeypatch):
         assert heading in printed
     large, small = (line for line in printed.splitlines() if "large" in line or "small" in line)
     assert "none" in large
-    assert "lstm 75%" in small
-    assert "fc 49%" in small
+    shares = ModelFile.open(run_folder / "model.sparrot").level("small").sparsity
+    assert set(shares) == {"lstm", "fc"}
+    assert ", ".join(f"{kind} {share:.0%}" for kind, share in shares.items()) in small
 
 
 # sets
@@ -192,8 +197,12 @@ def test_bad_options_are_told_in_a_sentence(run_folder, tmp_path, capsys, option
 def test_a_run_folder_without_a_model_says_how_to_get_one(tmp_path, capsys):
     assert run(["eval", str(tmp_path)]) == 2
     sentence = told(capsys)
-    assert f"the run {tmp_path} has no model.sparrot yet" in sentence
+    assert f"the run {tmp_path} has no model.sparrot: it is written when training ends" in sentence
     assert f"`sparrot export {tmp_path}`" in sentence
+    assert (
+        f"no single file holds independent masks; its errors on dev are in {tmp_path / 'log.jsonl'}"
+        in sentence
+    )
 
 
 def test_a_model_that_is_not_there_is_told(tmp_path, capsys):
@@ -207,6 +216,66 @@ def test_a_manifest_with_missing_files_is_refused(model, tmp_path, capsys):
     assert run(["eval", str(model), "--on", str(tmp_path / "m.jsonl"), "--write"]) == 2
     assert "needs 1 file(s) that cannot be found: " in told(capsys)
     assert model.read_bytes() == before
+
+
+@pytest.fixture
+def nothing_is_recognised(monkeypatch):
+    monkeypatch.setattr("sparrot.cli.eval._results", lambda *_: pytest.fail("a set was looked at"))
+
+
+@pytest.mark.usefixtures("nothing_is_recognised")
+def test_what_cannot_be_written_is_told_before_the_set_is_looked_at(model, tmp_path, capsys, monkeypatch):
+    assert run(["eval", str(model), "--hypotheses", str(tmp_path / "no" / "h.jsonl")]) == 2
+    assert told(capsys) == f"sparrot: {tmp_path / 'no' / 'h.jsonl'}: no such file or directory\n"
+    assert run(["eval", str(model), "--hypotheses", str(model)]) == 2
+    assert f"{model} would be written over {model}, which is read" in told(capsys)
+    assert run(["eval", "--write"]) == 2
+    assert "would rewrite the digits model that comes with the package" in told(capsys)
+
+    def denied(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("sparrot.atomic.check_writable", denied)
+    assert run(["eval", str(model), "--write"]) == 2
+    assert told(capsys) == f"sparrot: {model}: permission denied\n"
+
+
+@pytest.mark.usefixtures("nothing_is_recognised")
+def test_a_cut_model_is_not_measured_to_be_written_into(model, tmp_path, capsys):
+    cut = tmp_path / "cut.sparrot"
+    cut.write_bytes(model.read_bytes()[:-64])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert run(["eval", str(cut), "--write"]) == 2
+    assert f"{cut} is cut; add accuracies to the whole file" in told(capsys)
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_results_are_printed_even_if_they_cannot_be_written(model, capsys, monkeypatch, options):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("sparrot.model_file.reader.write_prefix", full)
+    assert run(["eval", str(model), "--levels", "small", "--write", *options]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.strip() == "sparrot: no space left on device"
+    assert "small" in printed.out
+
+
+@pytest.mark.parametrize("data", ["mine", {"dev": "x", "test": ["y"]}, None, {"test": {}}])
+def test_a_model_of_another_trainer_names_no_sets(tmp_path, capsys, data):
+    path, sound_path = tmp_path / "tones.sparrot", tmp_path / "a.wav"
+    file = ModelFile.open(write_tone_model(path))
+    description = replace(file.description, configuration={"data": data})
+    levels = [LevelToWrite(name="large", kept={})]
+    write_model(path, description, file.parameters("large"), levels, {})
+    named = "dev" if isinstance(data, dict) and "dev" in data else "none"
+    assert run(["eval", str(path)]) == 2
+    assert f"there is no set `dev`: the model's recipe names {named}, and there is no such" in told(capsys)
+    soundfile.write(sound_path, sound("ab"), RATE_HZ)
+    row = {"id": "a", "audio_path": "a.wav", "duration": len(sound("ab")) / RATE_HZ, "text": "ab"}
+    (tmp_path / "m.jsonl").write_text(json.dumps(row) + "\n")
+    assert measured(capsys, path, "--on", tmp_path / "m.jsonl")["levels"][0]["wer"] == 0
 
 
 def test_texts_without_a_word_have_no_error_rate(run_folder, tmp_path, capsys):

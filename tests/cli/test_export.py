@@ -84,7 +84,8 @@ def test_a_model_is_cut_in_its_own_place(run_folder, tmp_path):
         ("empty", [], "there is no checkpoint"),
         ("none.pt", [], "there is no checkpoint"),
         ("bad.pt", [], "is damaged, or no checkpoint"),
-        ("none.sparrot", ["--max-level", "small"], "none.sparrot"),
+        ("none.sparrot", [], "none.sparrot: no such file or directory"),
+        ("none.sparrot", ["--max-level", "small"], "none.sparrot: no such file or directory"),
     ],
 )
 def test_bad_input_leaves_nothing(run_folder, tmp_path, capsys, source, options, said):

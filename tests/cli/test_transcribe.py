@@ -1,5 +1,9 @@
 import io
 import json
+import os
+import shutil
+import subprocess
+import sys
 import types
 import warnings
 from pathlib import Path
@@ -162,11 +166,52 @@ def test_output_into_a_file(transcribe, tmp_path):
     assert (tmp_path / "out.txt").read_text() == "one.wav: abc ab\ntwo.flac: c\ntwo.flac: a\n"
 
 
-def test_a_file_of_which_a_part_failed_is_not_written(transcribe, tmp_path):
+def test_a_file_holds_what_could_be_transcribed(transcribe, tmp_path):
+    code, _, err = transcribe("one.wav", "talk.wav", "two.flac", "-o", tmp_path / "out.txt")
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith("sparrot: talk.wav is not audio")
+    assert (tmp_path / "out.txt").read_text() == "one.wav: abc ab\ntwo.flac: c\ntwo.flac: a\n"
+
+
+def test_a_file_of_nothing_is_not_written(transcribe, tmp_path):
     (tmp_path / "out.txt").write_text("before")
-    assert transcribe("one.wav", "talk.wav", "-o", tmp_path / "out.txt")[0] == 2
+    assert transcribe("talk.wav", "-o", tmp_path / "out.txt")[0] == 2
     assert (tmp_path / "out.txt").read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
+
+
+@pytest.mark.parametrize("output", ["one.wav", "./one.wav", "link.txt", "tones.sparrot", "folder"])
+def test_nothing_that_is_read_is_written_over(transcribe, folder, tmp_path, monkeypatch, output):
+    for name in ("one.wav", "tones.sparrot"):
+        shutil.copy(folder / name, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    Path("link.txt").symlink_to("one.wav")
+    Path("folder").mkdir()
+    os.link("one.wav", "folder/one.txt")  # the transcript's name is another one of the recording
+    before = Path("one.wav").read_bytes(), Path("tones.sparrot").read_bytes()
+    code, out, err = transcribe("one.wav", "-o", output)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "would be written over" in err
+    assert "which is read: name another output" in err
+    assert (Path("one.wav").read_bytes(), Path("tones.sparrot").read_bytes()) == before
+    assert Path("folder/one.txt").samefile("one.wav")
+
+
+@pytest.mark.parametrize(
+    ("output", "sentence"),
+    [("no/out.txt", "no/out.txt: no such file or directory"), (".", "cannot write one.txt: it is not a reg")],
+)
+def test_where_to_write_is_checked_before_anything_is_decoded(
+    transcribe, tmp_path, monkeypatch, output, sentence
+):
+    monkeypatch.setattr("sparrot.cli.transcribe._transcribed", lambda *_: pytest.fail("it was decoded"))
+    (tmp_path / "one.txt").mkdir()
+    shutil.copy("one.wav", tmp_path)
+    shutil.copy("tones.sparrot", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    code, _, err = transcribe("one.wav", "-o", output)
+    assert code == 2
+    assert err.startswith(f"sparrot: {sentence}")
 
 
 def test_output_into_a_folder(transcribe, tmp_path):
@@ -192,6 +237,89 @@ def test_subtitles_of_several_recordings_need_a_folder(transcribe):
 def test_a_device_is_written_to_and_not_replaced(transcribe):
     assert transcribe("one.wav", "-o", "/dev/null") == (0, "", "")
     assert Path("/dev/null").is_char_device()
+
+
+def test_a_pipe_by_name(transcribe, folder):
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "wb") as pipe:
+        pipe.write((folder / "one.wav").read_bytes()[:60_000])  # no more than a pipe holds
+    with os.fdopen(reading, "rb"):
+        assert transcribe(f"/dev/fd/{reading}")[:2] == (0, "abc a\n")
+
+
+def test_a_closed_stdin_is_told(transcribe, monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    assert transcribe("-") == (
+        2,
+        "",
+        "sparrot: stdin is closed, and `-` is to be read from it: name a file\n",
+    )
+
+
+@pytest.fixture
+def odd_name(folder, tmp_path):
+    """A recording whose name is not UTF-8."""
+    return shutil.copy(folder / "one.wav", tmp_path / os.fsdecode(b"bad\xff.wav"))
+
+
+def test_a_name_that_is_not_utf_8_in_json_and_files(transcribe, odd_name, tmp_path):
+    code, out, _ = transcribe(odd_name, "--format", "json")
+    assert (code, json.loads(out)["file"]) == (0, str(tmp_path / "bad\ufffd.wav"))
+    assert transcribe(odd_name, "one.wav", "-o", tmp_path / "out.txt") == (0, "", "")
+    assert (tmp_path / "out.txt").read_bytes() == os.fsencode(odd_name) + b": abc ab\none.wav: abc ab\n"
+
+
+def test_a_name_that_is_not_utf_8_is_printed_as_it_is(folder, odd_name):
+    command = [sys.executable, "-m", "sparrot", "transcribe", "--model", "tones.sparrot", odd_name, "one.wav"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == os.fsencode(odd_name) + b": abc ab\none.wav: abc ab\n"
+
+
+def test_samples_that_are_not_finite_are_told_with_their_file(transcribe, tmp_path):
+    samples = np.zeros(200, np.float32)
+    samples[100] = np.nan
+    soundfile.write(tmp_path / "nan.wav", samples, RATE_HZ, "FLOAT")
+    code, out, err = transcribe(tmp_path / "nan.wav", "one.wav")
+    assert (code, out) == (2, "one.wav: abc ab\n")
+    fact = "sample 100 of 200 is nan; samples must be finite"
+    assert err == f"sparrot: cannot transcribe {tmp_path / 'nan.wav'}: {fact}\n"
+    np.save(tmp_path / "nan.npy", np.full((3, 11), np.nan, np.float32))
+    code, _, err = transcribe(tmp_path / "nan.npy", model="given.sparrot")
+    assert code == 2
+    assert str(tmp_path / "nan.npy") in err
+
+
+def test_a_recording_that_no_memory_can_hold_is_told(transcribe, tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "slow.wav", np.zeros(200_000, np.float32), 1)
+    code, out, err = transcribe(tmp_path / "slow.wav", "one.wav")
+    assert (code, out, err.count("\n")) == (2, "one.wav: abc ab\n", 1)
+    assert err.startswith(
+        f"sparrot: cannot transcribe {tmp_path / 'slow.wav'}: cannot resample from 1 to 16000"
+    )
+
+    def full(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("sparrot.audio.read_audio", full)
+    assert transcribe("one.wav") == (2, "", "sparrot: one.wav: this needs more memory than there is\n")
+
+
+def test_a_run_folder_is_a_model(transcribe, folder, tmp_path):
+    code, _, err = transcribe("one.wav", model=str(tmp_path))
+    assert code == 2
+    assert err.startswith(
+        f"sparrot: the run {tmp_path} has no model.sparrot: it is written when training ends"
+    )
+    shutil.copy(folder / "tones.sparrot", tmp_path / "model.sparrot")
+    assert transcribe("one.wav", model=str(tmp_path)) == (0, "abc ab\n", "")
+
+
+def test_the_name_of_an_open_file_is_appended_to(transcribe, tmp_path):
+    (tmp_path / "log").write_text("before\n")
+    with (tmp_path / "log").open("ab") as log:
+        assert transcribe("one.wav", "-o", f"/dev/fd/{log.fileno()}") == (0, "", "")
+    assert (tmp_path / "log").read_text() == "before\nabc ab\n"
 
 
 def test_features(transcribe):

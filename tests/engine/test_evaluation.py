@@ -115,6 +115,16 @@ def test_given_features_are_read_from_their_files(tmp_path, utterances):
         evaluate_level(file, "large", utterances, DecodingOptions())
 
 
+@pytest.mark.parametrize("rate_hz", [RATE_HZ, 2 * RATE_HZ])
+def test_samples_that_are_not_finite_are_told_with_their_utterance(model, utterances, tmp_path, rate_hz):
+    samples = np.zeros(200, np.float32)
+    samples[100] = np.nan
+    soundfile.write(tmp_path / "nan.wav", samples, rate_hz, "FLOAT")
+    bad = Utterance(id="bad one", audio_path=tmp_path / "nan.wav", duration=0.01, text="a")
+    with pytest.raises(ValueError, match="cannot recognise utterance 'bad one': sample 100 of 200 is nan"):
+        evaluate_level(model, "large", [*utterances, bad], DecodingOptions())
+
+
 @pytest.mark.parametrize("n_empty", [0, 2])
 def test_nothing_to_hear_is_refused(model, tmp_path, n_empty):
     empty = Utterance(id="e", audio_path=tmp_path / "e.wav", duration=0.0, text="")

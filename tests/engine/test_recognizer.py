@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from sparrot import FormatError, Recognizer, Stream
-from sparrot.audio import Waveform
+from sparrot.audio import StreamResampler, Waveform
 from sparrot.engine import DecodingOptions, Final
 from sparrot.model_file import ModelFile
 from tone_model import CHUNK, HOP_S, RATE_HZ, STACK, features_of, silence, sound, write_tone_model
@@ -265,6 +265,18 @@ def test_a_waveform_for_a_model_of_given_features_is_refused(given_recognizer, r
         recognizer.transcribe_features(features_of(sound("a")))
 
 
+@pytest.mark.parametrize("given", [False, True])
+def test_no_word_ends_after_the_recording(recognizer, given_recognizer, given):
+    wave = sound("ab")[: round(0.215 * RATE_HZ)]  # soon after the second tone began
+    heard = (
+        given_recognizer.transcribe_features(features_of(wave))
+        if given
+        else recognizer.transcribe(wave, RATE_HZ)
+    )
+    assert heard.text == "ab"
+    assert heard.segments[-1].end == heard.words[-1].end <= heard.duration
+
+
 # Latency
 
 
@@ -283,9 +295,15 @@ def test_latency_is_that_of_a_stream(recognizer):
     assert latency.total - 2 * HOP_S <= heard_at <= latency.total
 
 
-def test_the_resampler_adds_what_it_holds_back(recognizer):
-    latency = recognizer.latency(8_000)
-    assert 0.015 < latency.resampler < 0.040
+@pytest.mark.parametrize("rate_hz", [8_000, 44_100, 48_000])
+def test_the_resampler_adds_the_most_that_it_holds_back(recognizer, rate_hz):
+    latency, stream, most_s = recognizer.latency(rate_hz), StreamResampler(rate_hz, RATE_HZ), 0.0
+    piece = np.zeros(rate_hz // 1_000, np.float32)
+    n_heard = 0
+    for n_pushed in range(len(piece), 2 * rate_hz, len(piece)):
+        n_heard += len(stream.push(piece))
+        most_s = max(most_s, n_pushed / rate_hz - n_heard / RATE_HZ)
+    assert most_s <= latency.resampler < most_s + 0.002
     assert latency.total == pytest.approx(recognizer.latency().total + latency.resampler)
     assert recognizer.latency(RATE_HZ).resampler == 0
 

@@ -131,6 +131,13 @@ def test_decoding_together_refuses_a_closed_stream_before_it_decodes_any(recogni
     assert open_one.poll()
 
 
+def test_decoding_together_refuses_a_stream_that_is_named_twice(recognizer):
+    stream = recognizer.stream()
+    with pytest.raises(ValueError, match="given one stream twice; name each stream once"):
+        decode_streams([stream, stream])
+    assert stream.poll() == []
+
+
 def test_a_second_caller_is_refused_and_set_level_is_not(recognizer):
     stream, inside, leave = recognizer.stream(), threading.Event(), threading.Event()
     take = stream._intake.take

@@ -51,14 +51,34 @@ def test_json():
 
 def test_srt():
     assert TWO.to_srt() == (
-        "1\n00:00:00,010 --> 00:00:00,910\none two\n\n2\n01:01:01,500 --> 01:01:02,000\na<b\n"
+        "1\n00:00:00,010 --> 00:00:01,010\none two\n\n2\n01:01:01,500 --> 01:01:02,500\na<b\n"
     )
 
 
 def test_vtt_escapes_what_begins_a_tag():
     assert TWO.to_vtt() == (
-        "WEBVTT\n\n00:00:00.010 --> 00:00:00.910\none two\n\n01:01:01.500 --> 01:01:02.000\na&lt;b\n"
+        "WEBVTT\n\n00:00:00.010 --> 00:00:01.010\none two\n\n01:01:01.500 --> 01:01:02.500\na&lt;b\n"
     )
+
+
+def test_a_cue_is_shown_for_a_second_unless_the_next_one_comes_before():
+    words = (("a", 0.0, 0.03), ("b", 0.2, 1.9), ("c", 2.0, 2.03))
+    segments = tuple(segment(number, word) for number, word in enumerate(words))
+    shown = [line for line in Transcript(segments, 2.1, "small").to_srt().splitlines() if "-->" in line]
+    assert shown == [
+        "00:00:00,000 --> 00:00:00,200",
+        "00:00:00,200 --> 00:00:01,900",
+        "00:00:02,000 --> 00:00:03,000",
+    ]
+
+
+def test_no_word_reaches_beyond_the_recording():
+    heard = (segment(0, ("one", 0.01, 0.1)), segment(1, ("two", 0.2, 0.235), ("three", 0.235, 0.242)))
+    clipped = Transcript.within(heard, 0.229, "small")
+    assert [(word.start, word.end) for word in clipped.words] == [(0.01, 0.1), (0.2, 0.229), (0.229, 0.229)]
+    assert (clipped.segments[1].start, clipped.segments[1].end) == (0.2, 0.229)
+    assert clipped.segments[0] == heard[0]
+    assert Transcript.within(heard, 0.242, "small") == Transcript(heard, 0.242, "small")
 
 
 def test_nothing_heard_is_nothing_written():

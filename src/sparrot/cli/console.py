@@ -1,4 +1,4 @@
-"""Where tables are printed."""
+"""How tables, and names of files, are printed."""
 
 from typing import TYPE_CHECKING
 
@@ -13,3 +13,8 @@ def table_console() -> "Console":
     from rich.console import Console
 
     return Console(width=max(Console().width, LEAST_COLUMNS), highlight=False, markup=False)
+
+
+def json_name(name: str) -> str:
+    """The name of a file as JSON can hold it: U+FFFD in the place of bytes that are not UTF-8."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -23,6 +23,9 @@ def exit_code_of(command: Callable[[], object]) -> int:
 
     Anything that is not the user's doing is raised again, with its traceback.
     """
+    if sys.stdout is None:  # the shell's >&-
+        tell("standard output is closed: send it to a file, or to /dev/null")
+        return BAD_INPUT
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
@@ -76,6 +79,8 @@ def sentence_of(error: Exception) -> str | None:
         case OSError() if error.strerror is not None:
             where = f"{error.filename}: " if error.filename is not None else ""
             return f"{where}{error.strerror[0].lower()}{error.strerror[1:]}"
+        case MemoryError():
+            return "this needs more memory than there is"
         case ValueError() | TypeError() | OSError():
             return " ".join(str(error).split())
     return None

@@ -2,13 +2,15 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sparrot.cli.console import table_console
+from sparrot.cli.models import model_path
+from sparrot.cli.outputs import check_outputs, write_text
 from sparrot.cli.transcribe import Decoder
 
 if TYPE_CHECKING:
@@ -50,33 +52,36 @@ def evaluate(  # one parameter an option: typer makes the command line of them
     from sparrot.engine import DecodingOptions
     from sparrot.model_file import ModelFile, with_measured
 
-    path = _model_path(model)
+    if write and model is None:
+        raise ValueError(
+            "--write needs the name of a model file: without one it would rewrite the digits model that "
+            "comes with the package"
+        )
+    path = model_path(model)
     file = ModelFile.open(path)
+    _check_files(file, on, hypotheses, write=write)
     options = DecodingOptions(decoder=decoder.value, beam=beam, endpoints=None)
     results = _results(file, on, levels, options)
-    if hypotheses is not None:
-        _write_hypotheses(hypotheses, results)
-    if write:
-        errors = {r.level.name: {on: _errors(r)} for r in results}
-        with_measured(path, errors)
     if as_json:
         described = {"model": file.description.name, "set": on, "levels": [r.to_json() for r in results]}
         typer.echo(json.dumps(described, indent=2))
     else:
         print_table(f"{file.description.name} on {on}", results)
+    if hypotheses is not None:
+        _write_hypotheses(hypotheses, results)
+    if write:
+        with_measured(path, {r.level.name: {on: _errors(r)} for r in results})
 
 
-def _model_path(model: Path | None) -> Path:
-    from sparrot.engine.recognizer import packaged_model
+def _check_files(file: "ModelFile", on: str, hypotheses: Path | None, *, write: bool) -> None:
+    """Nothing; raises if what is measured could not be written, before anything is measured."""
+    from sparrot.atomic import check_writable
 
-    if model is None:
-        return packaged_model()
-    if model.is_dir() and not (model / "model.sparrot").exists():
-        raise ValueError(
-            f"the run {model} has no model.sparrot yet: it is written when training ends, or by "
-            f"`sparrot export {model}`"
-        )
-    return model / "model.sparrot" if model.is_dir() else model
+    if hypotheses is not None:
+        check_outputs([hypotheses], [file.path, on])
+    if write:
+        file.require_whole()
+        check_writable(file.path)
 
 
 def _results(file: "ModelFile", on: str, levels: str, options: Any) -> "list[LevelResult]":
@@ -102,18 +107,24 @@ def _results(file: "ModelFile", on: str, levels: str, options: Any) -> "list[Lev
 
 def _sources(file: "ModelFile", on: str) -> Sequence[str]:
     """The manifests of a set that the recipe names, or `on` itself."""
-    data = file.description.configuration.get("data", {})
-    if on == "dev" and "dev" in data:
-        return list(data["dev"])
-    named = dict(data.get("test", {}))
+    data = _section(file.description.configuration, "data")
+    named = _section(data, "test")
+    if on == "dev" and isinstance(data.get("dev"), list):
+        return [str(source) for source in data["dev"]]
     if on in named:
         return [str(named[on])]
     if not on.startswith("packaged:") and not Path(on).exists():
+        sets = ", ".join([*(["dev"] if "dev" in data else []), *named]) or "none"
         raise ValueError(
-            f"there is no set `{on}`: the model's recipe names {', '.join(['dev', *named])}, and there is no "
-            "such manifest"
+            f"there is no set `{on}`: the model's recipe names {sets}, and there is no such manifest"
         )
     return [on]
+
+
+def _section(configuration: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A section of a configuration, which may come from another trainer; empty if it is no section."""
+    section = configuration.get(name)
+    return section if isinstance(section, Mapping) else {}
 
 
 def _errors(result: "LevelResult") -> dict[str, float]:
@@ -122,15 +133,12 @@ def _errors(result: "LevelResult") -> dict[str, float]:
 
 
 def _write_hypotheses(path: Path, results: "Sequence[LevelResult]") -> None:
-    from sparrot.atomic import atomic_write
-
     rows = [
         {"id": h.utterance.id, "level": r.level.name, "reference": h.utterance.text, "hypothesis": h.text}
         for r in results
         for h in r.hypotheses
     ]
-    with atomic_write(path) as file:
-        file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def print_table(title: str, results: "Sequence[LevelResult]") -> None:

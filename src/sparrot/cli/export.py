@@ -1,5 +1,7 @@
 """`sparrot export`: a run into a model file, or a model file cut down to a level."""
 
+import errno
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -23,6 +25,8 @@ def export(
     if source.is_dir() or source.suffix == ".pt":
         model = output or (source if source.is_dir() else source.parent) / "model.sparrot"
         _export_run(source, model, max_level)
+    elif not source.exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(source))
     elif max_level is None or output is None:
         raise ValueError(f"{source} is a model file already: to cut it down, name --max-level and --output")
     else:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sparrot.cli.console import table_console
+from sparrot.cli.console import json_name, table_console
+from sparrot.cli.models import model_path
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -15,22 +16,22 @@ if TYPE_CHECKING:
     from sparrot.engine import Latency
     from sparrot.model_file import LevelDescription, MatrixLayout, ModelFile
 
-RATES_HZ = (8_000, 44_100, 48_000)  # whose resampler is part of the latency shown
+RATES_HZ = (8_000, 16_000, 44_100, 48_000)  # whose resampler is part of the latency shown
 
 
 def inspect(
     model: Annotated[
-        Path | None, typer.Argument(help="Model file; the packaged digits if none is named.")
+        Path | None, typer.Argument(help="Model file or run folder; the packaged digits if none is named.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show the levels, matrices, latency, licence and provenance of a model file."""
-    from sparrot.engine.recognizer import packaged_model
     from sparrot.model_file import ModelFile
 
-    description = describe(ModelFile.open(packaged_model() if model is None else model))
+    description = describe(ModelFile.open(model_path(model)))
     if as_json:
-        typer.echo(json.dumps(description, ensure_ascii=False))
+        described = {**description, "file": json_name(description["file"])}
+        typer.echo(json.dumps(described, ensure_ascii=False))
         return
     console = table_console()
     for line in _lines(description):
@@ -155,7 +156,7 @@ def _latency_line(described: Mapping[str, Any]) -> str:
     )
     line = f"{1000 * latency['total']:.0f} ms = {' + '.join(parts)}"
     added = ", ".join(resampler)
-    return f"{line}; the resampler adds {added}" if added else line
+    return f"{line}; the resampler adds up to {added}" if added else line
 
 
 def _levels_table(described: Mapping[str, Any]) -> "Table":

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from sparrot.cli.console import json_name
 from sparrot.cli.errors import BAD_INPUT, sentence_of, tell
+from sparrot.cli.models import model_path
+from sparrot.cli.outputs import check_outputs, write_text
 
 if TYPE_CHECKING:
     from sparrot.engine import DecodingOptions, Recognizer, Transcript
@@ -48,7 +51,7 @@ def transcribe(  # one parameter an option: typer makes the command line of them
         ),
     ],
     model: Annotated[
-        Path | None, typer.Option(help="Model file; the packaged digits if none is named.")
+        Path | None, typer.Option(help="Model file or run folder; the packaged digits if none is named.")
     ] = None,
     level: Annotated[
         str | None, typer.Option(help="Level of the model; its densest if none is named.")
@@ -70,10 +73,12 @@ def transcribe(  # one parameter an option: typer makes the command line of them
     from sparrot.engine import DecodingOptions, Recognizer
 
     options = DecodingOptions(decoder=decoder.value, beam=beam)
+    path = model_path(model)
     writer = _writer(files, format, output)
-    job = Job(Recognizer.load(model, level), options, _channel(channel))
+    check_outputs(writer.paths(files), [path, *("/dev/stdin" if name == STDIN else name for name in files)])
+    job = Job(Recognizer.load(path, level), options, _channel(channel))
     n_failed = sum(not _transcribed(name, job, writer) for name in files)
-    writer.close(complete=n_failed == 0)
+    writer.close()
     return BAD_INPUT if n_failed else 0
 
 
@@ -88,12 +93,14 @@ class Job:
     def __call__(self, name: str) -> "Transcript":
         """The transcript of a file, or of what comes through stdin."""
         from sparrot.audio import read_audio
-        from sparrot.engine.recordings import feature_path
+        from sparrot.engine.recordings import feature_path, naming
 
         if self.recognizer.sample_rate_hz is None or feature_path(name):
             return self.recognizer.transcribe(name, options=self.options)
-        sound = io.BytesIO(sys.stdin.buffer.read()) if name == STDIN else name
-        return self.recognizer.transcribe(read_audio(sound, self.channel), options=self.options)
+        sound = _stdin() if name == STDIN else name
+        waveform = read_audio(sound, self.channel)
+        with naming("stdin" if name == STDIN else name):
+            return self.recognizer.transcribe(waveform, options=self.options)
 
 
 class StdoutWriter:
@@ -102,31 +109,39 @@ class StdoutWriter:
     def __init__(self, form: "Form") -> None:
         self._form = form
 
+    def paths(self, files: Sequence[str]) -> list[Path]:
+        """The files that it will write: none."""
+        return []
+
     def add(self, name: str, transcript: "Transcript") -> None:
         """Prints it."""
         sys.stdout.write(self._form(name, transcript))
         sys.stdout.flush()
 
-    def close(self, *, complete: bool) -> None:
+    def close(self) -> None:
         """Nothing."""
 
 
 class FileWriter:
-    """Writes all transcripts into one file, which appears when every one of them is there."""
+    """Writes all transcripts into one file, which appears when the last of them is there."""
 
     def __init__(self, form: "Form", path: Path) -> None:
         self._form = form
         self._path = path
         self._texts: list[str] = []
 
+    def paths(self, files: Sequence[str]) -> list[Path]:
+        """The file that it will write."""
+        return [self._path]
+
     def add(self, name: str, transcript: "Transcript") -> None:
         """Keeps it until `close`."""
         self._texts.append(self._form(name, transcript))
 
-    def close(self, *, complete: bool) -> None:
-        """Writes the file if it is complete."""
-        if complete:
-            _write(self._path, "".join(self._texts))
+    def close(self) -> None:
+        """Writes the file, unless no recording could be transcribed."""
+        if self._texts:
+            write_text(self._path, "".join(self._texts))
 
 
 class FolderWriter:
@@ -136,11 +151,16 @@ class FolderWriter:
         self._form = form
         self._folder = folder
 
+    def paths(self, files: Sequence[str]) -> list[Path]:
+        """The files that it will write for recordings of these names."""
+        return [self._folder / _file_name(name, self._form.format) for name in files]
+
     def add(self, name: str, transcript: "Transcript") -> None:
         """Writes its file."""
-        _write(self._folder / _file_name(name, self._form.format), self._form(name, transcript))
+        (path,) = self.paths([name])
+        write_text(path, self._form(name, transcript))
 
-    def close(self, *, complete: bool) -> None:
+    def close(self) -> None:
         """Nothing."""
 
 
@@ -158,7 +178,9 @@ class Form:
         """The text of what a recording of this name reads."""
         match self.format:
             case Format.JSON:
-                return json.dumps({"file": name, **transcript.to_json()}, ensure_ascii=False) + "\n"
+                return (
+                    json.dumps({"file": json_name(name), **transcript.to_json()}, ensure_ascii=False) + "\n"
+                )
             case Format.SRT:
                 return transcript.to_srt()
             case Format.VTT:
@@ -174,6 +196,9 @@ def _transcribed(name: str, job: Job, writer: Writer) -> bool:
     except (ValueError, TypeError, OSError) as error:
         tell(sentence_of(error) or str(error))
         return False
+    except MemoryError as error:
+        tell(f"{name}: {sentence_of(error)}")
+        return False
     writer.add(name, transcript)
     return True
 
@@ -181,14 +206,15 @@ def _transcribed(name: str, job: Job, writer: Writer) -> bool:
 def _writer(files: Sequence[str], format: Format, output: Path | None) -> Writer:
     """Where transcripts go. Raises ValueError if two of them would get into each other's way."""
     if output is not None and output.is_dir():
-        names = [_file_name(name, format) for name in files]
-        repeated = sorted({name for name in names if names.count(name) > 1})
+        writer = FolderWriter(Form(format, named=False), output)
+        paths = writer.paths(files)
+        repeated = sorted({path for path in paths if paths.count(path) > 1})
         if repeated:
             raise ValueError(
-                f"several recordings would be written to {output / repeated[0]}: transcribe them into "
-                f"different folders"
+                f"several recordings would be written to {repeated[0]}: transcribe them into different "
+                f"folders"
             )
-        return FolderWriter(Form(format, named=False), output)
+        return writer
     if len(files) > 1 and format in (Format.SRT, Format.VTT):
         raise ValueError(
             f"{format.value} holds one recording and {len(files)} were named: name an existing folder with -o"
@@ -201,14 +227,10 @@ def _file_name(name: str, format: Format) -> str:
     return ("stdin" if name == STDIN else Path(name).stem) + format.suffix
 
 
-def _write(path: Path, text: str) -> None:
-    from sparrot.atomic import atomic_write
-
-    if path.exists() and not path.is_file():  # a device or a pipe, which no file may take the place of
-        path.write_text(text, encoding="utf-8")
-        return
-    with atomic_write(path) as file:
-        file.write(text.encode())
+def _stdin() -> io.BytesIO:
+    if sys.stdin is None:
+        raise ValueError("stdin is closed, and `-` is to be read from it: name a file")
+    return io.BytesIO(sys.stdin.buffer.read())
 
 
 def _channel(text: str) -> Literal["mix"] | int:

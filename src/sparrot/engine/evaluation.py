@@ -1,7 +1,8 @@
 """How well and how fast a model file recognises a set of utterances, level by level."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,10 +84,11 @@ def evaluate_level(
     recognizer.prepare(level)
     hypotheses, seconds = [], 0.0
     for utterance in utterances:
-        recording = _recording(utterance, recognizer)
-        started = time.perf_counter()
-        text = recognizer.transcribe(recording, options=options).text
-        seconds += time.perf_counter() - started
+        with _naming(utterance):
+            recording = _recording(utterance, recognizer)
+            started = time.perf_counter()
+            text = recognizer.transcribe(recording, options=options).text
+            seconds += time.perf_counter() - started
         hypotheses.append(Hypothesis(utterance, text, count_errors(utterance.text, text)))
         after_each()
     description = model.description
@@ -111,3 +113,14 @@ def _recording(utterance: Utterance, recognizer: Recognizer) -> Recording:
             "manifest with `feature_path`"
         )
     return Waveform(load_waveform(utterance, recognizer.sample_rate_hz), recognizer.sample_rate_hz)
+
+
+@contextmanager
+def _naming(utterance: Utterance) -> Iterator[None]:
+    """Says of which utterance an error is, if it does not say so itself."""
+    try:
+        yield
+    except ValueError as error:
+        if repr(utterance.id) in str(error):
+            raise
+        raise ValueError(f"cannot recognise utterance {utterance.id!r}: {error}") from error

@@ -3,14 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from sparrot.audio import StreamResampler, resample
+from sparrot.audio import max_held_back, resample
 from sparrot.engine.events import Final, Seconds
 from sparrot.engine.options import DecodingOptions
 from sparrot.engine.prepared import PreparedModel
-from sparrot.engine.recordings import Recording, as_waveform, feature_path, read_features
+from sparrot.engine.recordings import Recording, as_waveform, feature_path, naming, read_features
 from sparrot.engine.segments import decode_at_once, decode_in_segments
 from sparrot.engine.stream import Stream, Trace, no_features, no_waveform
 from sparrot.engine.timing import Latency
@@ -93,7 +92,7 @@ class Recognizer:
         own = Latency.of(description.architecture, description.features, description.chunk_frames)
         if sample_rate_hz is None or self.sample_rate_hz is None:
             return own
-        return replace(own, resampler=_held_back(sample_rate_hz, self.sample_rate_hz))
+        return replace(own, resampler=max_held_back(sample_rate_hz, self.sample_rate_hz))
 
     def prepare(self, level: str) -> None:
         """Reads a level now, which its first chunk would otherwise wait for."""
@@ -141,10 +140,12 @@ class Recognizer:
             raise ValueError(f"cannot transcribe {_name(recording)}: {fact}")
         if path is not None:
             given = read_features(path, features.input_width)
-            return self.transcribe_features(given, level=chosen, options=options)
+            with naming(path):
+                return self.transcribe_features(given, level=chosen, options=options)
         waveform = as_waveform(recording, sample_rate_hz)
-        frames = compute_features(resample(waveform, features.sample_rate_hz).samples, features)
-        return Transcript(self._decode(frames, chosen, options), waveform.duration, chosen)
+        with naming(recording):
+            frames = compute_features(resample(waveform, features.sample_rate_hz).samples, features)
+        return Transcript.within(self._decode(frames, chosen, options), waveform.duration, chosen)
 
     def transcribe_features(
         self, frames: ArrayLike, *, level: str | None = None, options: DecodingOptions | None = None
@@ -160,7 +161,7 @@ class Recognizer:
             raise ValueError(no_features(self._model))
         given = normalise(frames, features)
         duration = len(given) / features.frame_rate_hz
-        return Transcript(self._decode(given, chosen, options), duration, chosen)
+        return Transcript.within(self._decode(given, chosen, options), duration, chosen)
 
     def _decode(self, frames: Frames, level: str, options: DecodingOptions | None) -> tuple[Final, ...]:
         decode = decode_in_segments if self.streaming else decode_at_once
@@ -181,12 +182,6 @@ def packaged_model() -> Path:
             f"name a model file, or install sparrot again"
         )
     return PACKAGED_MODEL
-
-
-def _held_back(from_hz: int, to_hz: int) -> Seconds:
-    """Sound that the resampler keeps to itself in the middle of a stream, measured on a second of it."""
-    given = StreamResampler(from_hz, to_hz).push(np.zeros(from_hz, np.float32))
-    return max(0.0, 1.0 - len(given) / to_hz)
 
 
 def _name(recording: Recording) -> str:

@@ -193,8 +193,11 @@ class Stream:
 def decode_streams(streams: Sequence[Stream]) -> None:
     """Decodes what is ready in many streams, a chunk of each in turn; `poll` then only hands over.
 
-    Raises RuntimeError, before anything is decoded, if one is closed or has a caller.
+    Raises, before anything is decoded: RuntimeError if one is closed or has a caller, ValueError if one is
+    named twice.
     """
+    if len(set(streams)) < len(streams):
+        raise ValueError("decode_streams() was given one stream twice; name each stream once")
     with ExitStack() as callers:
         for stream in streams:
             callers.enter_context(stream._caller("decode_streams"))

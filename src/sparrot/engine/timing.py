@@ -52,7 +52,7 @@ class FrameClock:
 class Latency:
     """How long after a sound its tokens can be known at the latest, computing time apart.
 
-    resampler:     held back by the resampler; 0 for audio at the model's own rate.
+    resampler:     the most that the resampler ever holds back; 0 for audio at the model's own rate.
     window:        one analysis window.
     right_context: later frames that an output frame sees beyond its own R.
     chunk:         G·R·hop.

@@ -1,14 +1,15 @@
 """What a whole recording reads, and its forms: text, JSON, subtitles."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 from sparrot.engine.events import Final, Seconds, Word
 
 MAX_CUE_CHARACTERS = 84  # two lines of 42, the usual limit of subtitles
-MAX_CUE_S = 7.0  # on the screen
+MIN_CUE_S = 1.0  # on the screen, unless the next cue comes before
+MAX_CUE_S = 7.0
 MAX_PAUSE_S = 1.0  # inside a cue
 
 
@@ -24,6 +25,14 @@ class Transcript:
     segments: tuple[Final, ...]
     duration: Seconds
     level: str
+
+    @classmethod
+    def within(cls, segments: Sequence[Final], duration: Seconds, level: str) -> "Transcript":
+        """The transcript of a recording of this length, after which no word of it starts or ends.
+
+        The last output frame may reach beyond the sound, into the zeros that complete it.
+        """
+        return cls(tuple(_clipped(segment, duration) for segment in segments), duration, level)
 
     @property
     def text(self) -> str:
@@ -51,16 +60,16 @@ class Transcript:
     def to_srt(self) -> str:
         """SubRip subtitles, a cue every few words (`cues`)."""
         blocks = [
-            f"{number}\n{_clock(cue[0].start, ',')} --> {_clock(cue[-1].end, ',')}\n{_spoken(cue)}\n"
-            for number, cue in enumerate(cues(self), start=1)
+            f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{_spoken(cue)}\n"
+            for number, (cue, start, end) in enumerate(_timed(cues(self)), start=1)
         ]
         return "\n".join(blocks)
 
     def to_vtt(self) -> str:
         """WebVTT subtitles, a cue every few words (`cues`)."""
         blocks = [
-            f"{_clock(cue[0].start, '.')} --> {_clock(cue[-1].end, '.')}\n{_escaped(_spoken(cue))}\n"
-            for cue in cues(self)
+            f"{_clock(start, '.')} --> {_clock(end, '.')}\n{_escaped(_spoken(cue))}\n"
+            for cue, start, end in _timed(cues(self))
         ]
         return "\n".join(["WEBVTT\n", *blocks])
 
@@ -77,6 +86,21 @@ def cues(transcript: Transcript) -> Iterator[tuple[Word, ...]]:
                 yield segment.words[first:last]
                 first = last
         yield segment.words[first:]
+
+
+def _timed(cues: Iterable[Sequence[Word]]) -> Iterator[tuple[Sequence[Word], Seconds, Seconds]]:
+    """Each cue with its times on the screen: a second at least, but not into the next cue."""
+    shown = list(cues)
+    starts = [cue[0].start for cue in shown] + [float("inf")]
+    for cue, start, following in zip(shown, starts, starts[1:], strict=False):
+        yield cue, start, max(cue[-1].end, min(start + MIN_CUE_S, following))
+
+
+def _clipped(segment: Final, duration: Seconds) -> Final:
+    words = tuple(
+        replace(word, start=min(word.start, duration), end=min(word.end, duration)) for word in segment.words
+    )
+    return Final.of(segment.segment, words, segment.reason)
 
 
 def _must_cut(cue: Sequence[Word], word: Word, following: Word) -> bool:

@@ -1,6 +1,5 @@
 """Reading a model file: what it says of itself, and the parameters of any level that it holds."""
 
-import threading
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,15 +15,13 @@ from sparrot.model_file.strips import Float32
 
 
 class ModelFile:
-    """An open model file. Its levels are read when they are first asked for, by any thread."""
+    """An open model file. A level is read whenever it is asked for, by any thread, and not kept."""
 
     def __init__(self, path: Path, source: Source, contents: Contents, *, verify: bool) -> None:
         self.path = path
         self._source = source
         self._contents = contents
         self._verify = verify
-        self._lock = threading.Lock()
-        self._parameters: dict[str, dict[str, Float32]] = {}
 
     @classmethod
     def open(cls, path: Path | str, *, verify: bool = True) -> "ModelFile":
@@ -91,14 +88,17 @@ class ModelFile:
         """Every parameter at a level, with zeros where the level drops weights.
 
         Returns: float32 by name, matrices (rows, columns) and vectors (size,) in the order of the
-        architecture, not to be written to; the same arrays at every call.
+        architecture, not to be written to; read anew at every call.
         Raises:  FormatError if the level's bytes are damaged; ValueError if there is no such level.
         """
-        stop = self.level(level).stop
-        with self._lock:
-            if level not in self._parameters:
-                self._parameters[level] = self._read(stop)
-            return dict(self._parameters[level])
+        return self._read(self.level(level).stop)
+
+    def require_whole(self) -> None:
+        """Nothing; raises ValueError if levels were cut off the file, to which nothing can then be added."""
+        if self.missing_levels:
+            raise ValueError(
+                f"{self.path} is cut; add accuracies to the whole file, or to a copy with fewer levels"
+            )
 
     def max_level_copy(self, path: Path | str, level: str) -> None:
         """Nothing; writes to `path` a complete file that ends with `level` and holds all sparser ones.
@@ -150,8 +150,7 @@ def with_measured(path: Path | str, measured: Mapping[str, Measured]) -> None:
     Raises: ValueError if the file has no such level, was cut, or an accuracy is not {wer, cer, words}.
     """
     file = ModelFile.open(path)
-    if file.missing_levels:
-        raise ValueError(f"{path} is cut; add accuracies to the whole file, or to a copy with fewer levels")
+    file.require_whole()
     for name in measured:
         file.level(name)
     file._write_prefix(path, file.levels[0], measured)

@@ -1,7 +1,6 @@
-"""The bytes of a file that stays open, read at any position by any thread."""
+"""The bytes of a file that stays open, read at any position by any thread or process."""
 
 import os
-import threading
 import weakref
 from pathlib import Path
 
@@ -11,25 +10,28 @@ from sparrot.model_file.errors import FormatError
 class Source:
     """An open file: what is read is the file that was opened, even if another has taken its name since.
 
-    It is closed when nobody refers to it any more. Raises OSError if it cannot be opened.
+    It has no position, so threads and forked processes do not disturb each other. It is closed when nobody
+    refers to it any more. Raises OSError if it cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
+        self._file = path.open("rb", buffering=0)
         weakref.finalize(self, self._file.close)
-        self._lock = threading.Lock()
         self.n_bytes = os.fstat(self._file.fileno()).st_size
 
     def read(self, position: int, n_bytes: int) -> bytes:
         """Exactly `n_bytes` bytes from `position` on. Raises FormatError if the file ends before."""
         if position + n_bytes > self.n_bytes:
             raise _ended(position, n_bytes, self.n_bytes)
-        with self._lock:
-            self._file.seek(position)
-            data = self._file.read(n_bytes)
-        if len(data) < n_bytes:
-            raise _ended(position, n_bytes, position + len(data))
-        return data
+        pieces: list[bytes] = []
+        n_read = 0
+        while n_read < n_bytes:
+            piece = os.pread(self._file.fileno(), n_bytes - n_read, position + n_read)
+            if not piece:
+                raise _ended(position, n_bytes, position + n_read)
+            pieces.append(piece)
+            n_read += len(piece)
+        return b"".join(pieces)
 
 
 def _ended(position: int, n_bytes: int, end: int) -> FormatError:

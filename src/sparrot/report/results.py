@@ -12,9 +12,7 @@ from typing import Any, Literal
 from sparrot.atomic import atomic_write
 from sparrot.source import source_commit
 
-UNEXPLAINED = (
-    "not explained yet: say --why GOAL=SENTENCE"  # of a benchmark that runs somewhere for the first time
-)
+UNEXPLAINED = "not explained yet: say --why GOAL=SENTENCE"
 
 
 @dataclass(frozen=True)
