@@ -11,8 +11,8 @@ from sparrot.metrics import ErrorCounts
 from sparrot.sparsity import MaskUpdate
 from sparrot.train.checkpoint import Position
 from sparrot.train.evaluation import Evaluation
-from sparrot.train.loop import Pass, Update
 from sparrot.train.record import Record
+from sparrot.train.update import Pass, Update
 
 RIGHT, WRONG = ErrorCounts(1, 0, 0, 0, 2, 0), ErrorCounts(1, 1, 0, 0, 2, 1)
 HALF_RIGHT = ErrorCounts(1, 1, 0, 0, 2, 0)

@@ -15,7 +15,7 @@ from sparrot.audio import checked_samples
 from sparrot.corpora.durations import SPHINX_RATE_HZ
 from sparrot.corpora.loading import stored_waveform
 from sparrot.corpora.manifest import Seconds, Utterance, read_leniently
-from sparrot.features import read_features
+from sparrot.feature_files import read_features
 from sparrot.text import Tokens
 
 WINDOW_S = 0.025

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from sparrot.corpora.manifest import Seconds, Utterance
-from sparrot.features import SPHINX_WIDTH
+from sparrot.feature_files import SPHINX_WIDTH
 
 SPHINX_RATE_HZ = 100.0  # frames a second of given features
 

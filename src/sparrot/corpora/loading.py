@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from sparrot.audio import Waveform, read_audio, resample
 from sparrot.corpora.manifest import Seconds, Utterance
-from sparrot.features import FeatureConfig, compute_features, normalise, read_features
+from sparrot.feature_files import read_features
+from sparrot.features import FeatureConfig, compute_features, normalise
 
 
 def load_waveform(utterance: Utterance, sample_rate_hz: int) -> NDArray[np.float32]:

@@ -9,11 +9,12 @@ from sparrot.audio import max_held_back, resample
 from sparrot.engine.events import Final, Seconds
 from sparrot.engine.options import DecodingOptions
 from sparrot.engine.prepared import PreparedModel
-from sparrot.engine.recordings import Recording, as_waveform, feature_path, naming, read_features
+from sparrot.engine.recordings import Recording, as_waveform, feature_path, naming
 from sparrot.engine.segments import decode_at_once, decode_in_segments
 from sparrot.engine.stream import Stream, Trace, no_features, no_waveform
 from sparrot.engine.timing import Latency
 from sparrot.engine.transcript import Transcript
+from sparrot.feature_files import read_features
 from sparrot.features import Frames, compute_features, normalise
 from sparrot.model_file import ModelFile
 

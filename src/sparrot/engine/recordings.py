@@ -8,7 +8,6 @@ from typing import BinaryIO, TypeAlias, cast
 from numpy.typing import ArrayLike
 
 from sparrot.audio import Waveform, checked_samples, read_audio
-from sparrot.features import read_features as read_features
 
 Recording: TypeAlias = Path | str | BinaryIO | Waveform | ArrayLike
 

@@ -3,14 +3,13 @@
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from sparrot.nn import CtcNetwork
-from sparrot.sparsity import MaskUpdate
 from sparrot.train.checkpoint import (
     Checkpoint,
     Position,
@@ -36,35 +35,7 @@ from sparrot.train.setup import (
     new_setup,
     require_steps,
 )
-
-
-@dataclass(frozen=True)
-class Pass:
-    """What the pass of one level found, in nats a token.
-
-    loss:          what was minimised: (1 − a) · ctc + a · divergence, or ctc alone.
-    divergence:    from the full model; None where nobody teaches.
-    gradient_norm: ℓ2 norm of the pass's own gradient, before clipping.
-    """
-
-    loss: float
-    ctc: float
-    divergence: float | None
-    gradient_norm: float
-
-
-@dataclass(frozen=True)
-class Update:
-    """What one update did: its passes by level, and what happened to the masks."""
-
-    passes: dict[str, Pass]
-    masks: list[MaskUpdate]
-    rate: float
-
-    @property
-    def losses(self) -> dict[str, float]:
-        """What was minimised, by level."""
-        return {level: found.loss for level, found in self.passes.items()}
+from sparrot.train.update import Pass, Update
 
 
 class Trainer:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -13,9 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sparrot.atomic import atomic_write
 from sparrot.train.checkpoint import Position
 from sparrot.train.evaluation import Evaluation
-
-if TYPE_CHECKING:
-    from sparrot.train.loop import Update
+from sparrot.train.update import Update
 
 
 class Record:
@@ -54,7 +52,7 @@ class Record:
                 self._progress = None
                 self._events.close()
 
-    def update(self, position: Position, update: "Update") -> None:
+    def update(self, position: Position, update: Update) -> None:
         """Takes down one update."""
         for level, found in update.passes.items():
             for name, value in vars(found).items():
