@@ -119,7 +119,7 @@ def measured(recipe: str, on: str) -> list[dict[str, Any]]:
         "method": recipe,
         "set": on,
         "seed": model.description.configuration["seed"],
-        "trained_by": model.description.provenance["commit"],
+        "model_commit": model.description.provenance["commit"],
         "training_minutes": minutes(RUNS / recipe),
     }
     return [row for level in levels for row in level_rows(shared, level, levels[0]["parameters"])]
