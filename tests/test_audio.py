@@ -253,16 +253,16 @@ def test_samples_are_float32_and_not_copied_without_need():
 def test_samples_that_are_not_finite_are_refused_by_position(bad: float):
     samples = np.zeros(10, np.float32)
     samples[[7, 9]] = bad
-    with pytest.raises(ValueError, match="sample 7 of 10 is"):
+    with pytest.raises(ValueError, match="sample 7 is"):
         StreamResampler(16_000, 8_000).push(samples)
-    with pytest.raises(ValueError, match="sample 7 of 10 is"):
+    with pytest.raises(ValueError, match="sample 7 is"):
         StreamResampler(8_000, 8_000).push(samples)
-    with pytest.raises(ValueError, match="sample 7 of 10 is"):
+    with pytest.raises(ValueError, match="sample 7 is"):
         resample(Waveform(samples, 16_000), 8_000)
 
 
 def test_samples_that_float32_cannot_hold_are_refused():
-    with pytest.raises(ValueError, match=r"sample 1 of 2 is 1e\+39; samples must be finite"):
+    with pytest.raises(ValueError, match=r"sample 1 is 1e\+39; samples must be finite"):
         checked_samples(np.array([0.0, 1e39]))
 
 

@@ -204,10 +204,10 @@ def test_a_finished_stream_refuses_more():
 def test_samples_that_are_not_finite_are_refused_and_the_stream_goes_on(bad: float):
     samples = np.zeros(800, np.float32)
     samples[5] = bad
-    with pytest.raises(ValueError, match="sample 5 of 800 is"):
+    with pytest.raises(ValueError, match="sample 5 is"):
         compute_features(samples, FeatureConfig())
     stream = OnlineFeatures(FeatureConfig())
-    with pytest.raises(ValueError, match="sample 5 of 800 is"):
+    with pytest.raises(ValueError, match="sample 5 is"):
         stream.push(samples)
     assert len(stream.push(np.zeros(400, np.float32))) == 1
 

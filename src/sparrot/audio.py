@@ -62,9 +62,21 @@ def check_sample_rate(sample_rate_hz: object) -> None:
         )
 
 
-def checked_samples(samples: npt.ArrayLike) -> Samples:
+@dataclass(frozen=True, eq=False)
+class OpenSound:
+    """Sound that is read while it is used, and not kept.
+
+    blocks: float32 (n,) each, one channel; read once.
+    """
+
+    blocks: Iterator[Samples]
+    sample_rate_hz: int
+
+
+def checked_samples(samples: npt.ArrayLike, first: int = 0) -> Samples:
     """The samples as a float32 (n_samples,) array, copied only where the type demands it.
 
+    first:  number of the first of them in its recording, for an error to name.
     Raises: TypeError for integers, whose scale is not known; ValueError for several channels, NaN or
     infinity.
     """
@@ -78,8 +90,8 @@ def checked_samples(samples: npt.ArrayLike) -> Samples:
     with np.errstate(over="ignore"):
         cast = given.astype(np.float32, copy=False)
     if not np.isfinite(cast).all():
-        first = int(np.flatnonzero(~np.isfinite(cast))[0])
-        raise ValueError(f"sample {first} of {len(cast)} is {given[first]}; samples must be finite")
+        wrong = int(np.flatnonzero(~np.isfinite(cast))[0])
+        raise ValueError(f"sample {first + wrong} is {given[wrong]}; samples must be finite")
     return cast
 
 
@@ -92,12 +104,28 @@ def read_audio(
 ) -> Waveform:
     """The sound in a file or an open binary stream, at the rate at which it is stored.
 
+    start: seconds to skip; `duration`: at most this many seconds after that. None reads it all.
+    The rest is as in `open_audio`. A sound file without samples is not an error.
+    """
+    with open_audio(source, channel, start=start, duration=duration) as sound:
+        return Waveform(np.concatenate(list(sound.blocks)), sound.sample_rate_hz)
+
+
+@contextmanager
+def open_audio(
+    source: Path | str | BinaryIO,
+    channel: Channel = "mix",
+    *,
+    start: Seconds = 0.0,
+    duration: Seconds | None = None,
+) -> Iterator[OpenSound]:
+    """The sound in a file or an open binary stream, block by block, at the rate at which it is stored.
+
     source:   anything libsndfile reads (WAV, FLAC, Ogg, Opus, MP3, …); what cannot seek, such as a
               pipe, whether given by name or open, is read to its end first.
     channel:  "mix" averages the channels, a number (from 0) picks one.
-    start:    seconds to skip; `duration`: at most this many seconds after that. None reads it all.
     Raises:   OSError if the file cannot be opened; ValueError if it is not audio, ends before
-              `start`, or lacks the channel. A sound file without samples is not an error.
+              `start`, or lacks the channel, and while reading if it is damaged.
     """
     _check_part(start, duration)
     name = _name_of(source)
@@ -107,13 +135,7 @@ def read_audio(
             length = sound.frames / sound.samplerate
             raise ValueError(f"{name} ends after {length:.3f} s; cannot start reading at {start} s")
         n_wanted = None if duration is None else round(duration * sound.samplerate)
-        try:
-            if first > 0:
-                sound.seek(first)
-            pieces = [_one_channel(block, channel, name) for block in _blocks(sound, n_wanted)]
-        except RuntimeError as error:  # soundfile's errors are RuntimeErrors
-            raise ValueError(f"{name} is damaged: {_reason(error)}") from error
-        return Waveform(np.concatenate(pieces), int(sound.samplerate))
+        yield OpenSound(_mono(sound, first, n_wanted, channel, name), int(sound.samplerate))
 
 
 def resample(waveform: Waveform, sample_rate_hz: int) -> Waveform:
@@ -210,6 +232,17 @@ def _open_sound(source: Path | str | BinaryIO, name: str) -> Iterator[Any]:
         raise ValueError(f"{name} is not audio that can be read: {_reason(error)}") from error
     with sound:
         yield sound
+
+
+def _mono(sound: Any, first: int, n_frames: int | None, channel: Channel, name: str) -> Iterator[Samples]:
+    """The blocks of an open file as one channel."""
+    try:
+        if first > 0:
+            sound.seek(first)
+        for block in _blocks(sound, n_frames):
+            yield _one_channel(block, channel, name)
+    except RuntimeError as error:  # soundfile's errors are RuntimeErrors
+        raise ValueError(f"{name} is damaged: {_reason(error)}") from error
 
 
 def _blocks(sound: Any, n_frames: int | None) -> Iterator[npt.NDArray[np.float32]]:

@@ -282,7 +282,7 @@ def test_samples_that_are_not_finite_are_told_with_their_file(transcribe, tmp_pa
     soundfile.write(tmp_path / "nan.wav", samples, RATE_HZ, "FLOAT")
     code, out, err = transcribe(tmp_path / "nan.wav", "one.wav")
     assert (code, out) == (2, "one.wav: abc ab\n")
-    fact = "sample 100 of 200 is nan; samples must be finite"
+    fact = "sample 100 is nan; samples must be finite"
     assert err == f"sparrot: cannot transcribe {tmp_path / 'nan.wav'}: {fact}\n"
     np.save(tmp_path / "nan.npy", np.full((3, 11), np.nan, np.float32))
     code, _, err = transcribe(tmp_path / "nan.npy", model="given.sparrot")
@@ -301,7 +301,7 @@ def test_a_recording_that_no_memory_can_hold_is_told(transcribe, tmp_path, monke
     def full(*_):
         raise MemoryError
 
-    monkeypatch.setattr("sparrot.audio.read_audio", full)
+    monkeypatch.setattr("sparrot.engine.recordings.open_audio", full)
     assert transcribe("one.wav") == (2, "", "sparrot: one.wav: this needs more memory than there is\n")
 
 

@@ -64,7 +64,7 @@ def test_a_closed_stream_is_refused_by_everything(recognizer):
 def test_audio_that_is_not_finite_is_refused_and_not_queued(recognizer, wrong):
     stream, wave = recognizer.stream(), silence(0.1)
     wave[17] = wrong
-    with pytest.raises(ValueError, match="sample 17 of 1600"):
+    with pytest.raises(ValueError, match="sample 17"):
         stream.accept_waveform(wave, RATE_HZ)
     assert stream.pending_s == 0
 

@@ -1,6 +1,7 @@
 import io
 import threading
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -174,6 +175,44 @@ def test_binary_files_and_waveforms(recognizer, tmp_path):
     assert from_file.text == "ba"
 
 
+def test_a_channel_of_a_file_is_picked(recognizer, tmp_path):
+    wave = sound("ba")
+    soundfile.write(tmp_path / "two.wav", np.stack([silence(wave.size / RATE_HZ), wave], axis=1), RATE_HZ)
+    texts = [recognizer.transcribe(tmp_path / "two.wav", channel=channel).text for channel in (0, 1)]
+    assert texts == ["", "ba"]
+    assert recognizer.transcribe(wave, RATE_HZ, channel=0).text == "ba"
+    with pytest.raises(ValueError, match="a waveform has one channel; there is no channel 1"):
+        recognizer.transcribe(wave, RATE_HZ, channel=1)
+
+
+def test_a_file_is_decoded_in_constant_memory(recognizer, tmp_path, monkeypatch):
+    """What could be kept of a minute of sound at 44.1 kHz: 10 MB as float32."""
+    monkeypatch.setattr("sparrot.audio._BLOCK_VALUES", 2**14)
+    wave = np.tile(sound("ab___", 44_100), 20)
+
+    def peak_of(n_waves):
+        soundfile.write(tmp_path / "long.wav", np.tile(wave, n_waves), 44_100)
+        tracemalloc.start(1)
+        try:
+            recognizer.transcribe(tmp_path / "long.wav")
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak_of(1)
+    short, long = peak_of(1), peak_of(4)
+    assert long - short < 300_000  # the words of a minute, and no samples of it
+
+
+def test_samples_are_counted_over_blocks(recognizer, tmp_path, monkeypatch):
+    monkeypatch.setattr("sparrot.audio._BLOCK_VALUES", 1000)
+    wave = sound("ab")
+    wave[2345] = np.nan
+    soundfile.write(tmp_path / "nan.wav", wave, RATE_HZ, subtype="FLOAT")
+    with pytest.raises(ValueError, match=r"cannot transcribe .*nan.wav: sample 2345 is nan"):
+        recognizer.transcribe(tmp_path / "nan.wav")
+
+
 @pytest.mark.parametrize("seconds", [0, 0.01])
 def test_next_to_no_audio_reads_nothing(recognizer, whole_file_recognizer, seconds):
     for each in (recognizer, whole_file_recognizer):
@@ -194,7 +233,7 @@ def test_samples_need_their_rate_and_nothing_else_does(recognizer):
 
 
 def test_samples_that_are_not_finite_are_refused(recognizer):
-    with pytest.raises(ValueError, match="sample 0 of 1 is nan"):
+    with pytest.raises(ValueError, match="sample 0 is nan"):
         recognizer.transcribe(np.array([np.nan], np.float32), RATE_HZ)
 
 

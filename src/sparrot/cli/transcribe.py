@@ -92,15 +92,12 @@ class Job:
 
     def __call__(self, name: str) -> "Transcript":
         """The transcript of a file, or of what comes through stdin."""
-        from sparrot.audio import read_audio
-        from sparrot.engine.recordings import feature_path, naming
+        from sparrot.engine.recordings import naming
 
-        if self.recognizer.sample_rate_hz is None or feature_path(name):
-            return self.recognizer.transcribe(name, options=self.options)
-        sound = _stdin() if name == STDIN else name
-        waveform = read_audio(sound, self.channel)
-        with naming("stdin" if name == STDIN else name):
-            return self.recognizer.transcribe(waveform, options=self.options)
+        if name != STDIN:
+            return self.recognizer.transcribe(name, options=self.options, channel=self.channel)
+        with naming("stdin"):
+            return self.recognizer.transcribe(_stdin(), options=self.options, channel=self.channel)
 
 
 class StdoutWriter:

@@ -1,21 +1,22 @@
 """A model file, ready to recognise speech."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from numpy.typing import ArrayLike
 
-from sparrot.audio import max_held_back, resample
+from sparrot.audio import Channel, max_held_back
 from sparrot.engine.events import Final, Seconds
 from sparrot.engine.options import DecodingOptions
 from sparrot.engine.prepared import PreparedModel
-from sparrot.engine.recordings import Recording, as_waveform, feature_path, naming
+from sparrot.engine.recordings import Recording, SoundFeatures, feature_path, naming, opened
 from sparrot.engine.segments import decode_at_once, decode_in_segments
 from sparrot.engine.stream import Stream, Trace, no_features, no_waveform
 from sparrot.engine.timing import Latency
 from sparrot.engine.transcript import Transcript
 from sparrot.feature_files import read_features
-from sparrot.features import Frames, compute_features, normalise
+from sparrot.features import Frames, normalise
 from sparrot.model_file import ModelFile
 
 PACKAGED_MODEL = Path(__file__).parents[1] / "packaged" / "digits.sparrot"
@@ -124,12 +125,14 @@ class Recognizer:
         *,
         level: str | None = None,
         options: DecodingOptions | None = None,
+        channel: Channel = "mix",
     ) -> Transcript:
         """What a whole recording reads.
 
-        recording: a path or binary file of any sound format and rate, its channels averaged; a
-                   `Waveform`; or float samples (n,) in [-1, 1] at `sample_rate_hz`. For a model of
-                   given features the path of an .mfc or .npy file.
+        recording: a path or binary file of any sound format and rate; a `Waveform`; or float samples
+                   (n,) in [-1, 1] at `sample_rate_hz`. For a model of given features the path of an
+                   .mfc or .npy file. A model that can stream reads files in constant memory.
+        channel:   of a file: "mix" averages all, a number (from 0) picks one.
         Raises: OSError if a file cannot be read; ValueError if it is not what the model takes, holds
                 NaN or infinity, or there is no such level; TypeError on integer samples.
         """
@@ -143,10 +146,10 @@ class Recognizer:
             given = read_features(path, features.input_width)
             with naming(path):
                 return self.transcribe_features(given, level=chosen, options=options)
-        waveform = as_waveform(recording, sample_rate_hz)
-        with naming(recording):
-            frames = compute_features(resample(waveform, features.sample_rate_hz).samples, features)
-        return Transcript.within(self._decode(frames, chosen, options), waveform.duration, chosen)
+        with naming(recording), opened(recording, sample_rate_hz, channel) as sound:
+            pieces = SoundFeatures(sound, features)
+            finals = self._decode(pieces, chosen, options)
+            return Transcript.within(finals, pieces.duration, chosen)
 
     def transcribe_features(
         self, frames: ArrayLike, *, level: str | None = None, options: DecodingOptions | None = None
@@ -162,11 +165,13 @@ class Recognizer:
             raise ValueError(no_features(self._model))
         given = normalise(frames, features)
         duration = len(given) / features.frame_rate_hz
-        return Transcript.within(self._decode(given, chosen, options), duration, chosen)
+        return Transcript.within(self._decode([given], chosen, options), duration, chosen)
 
-    def _decode(self, frames: Frames, level: str, options: DecodingOptions | None) -> tuple[Final, ...]:
+    def _decode(
+        self, pieces: Iterable[Frames], level: str, options: DecodingOptions | None
+    ) -> tuple[Final, ...]:
         decode = decode_in_segments if self.streaming else decode_at_once
-        return decode(self._model, frames, level, options or DecodingOptions())
+        return decode(self._model, pieces, level, options or DecodingOptions())
 
     def _chosen(self, level: str | None) -> str:
         if level is None:

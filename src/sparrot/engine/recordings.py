@@ -1,4 +1,4 @@
-"""Recordings as recognisers take them: one waveform, or frames of given features."""
+"""Recordings as recognisers take them: sound, or frames of given features."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,16 @@ from typing import BinaryIO, TypeAlias, cast
 
 from numpy.typing import ArrayLike
 
-from sparrot.audio import Waveform, checked_samples, read_audio
+from sparrot.audio import (
+    Channel,
+    OpenSound,
+    StreamResampler,
+    Waveform,
+    checked_samples,
+    open_audio,
+)
+from sparrot.engine.events import Seconds
+from sparrot.features import FeatureConfig, Frames, OnlineFeatures
 
 Recording: TypeAlias = Path | str | BinaryIO | Waveform | ArrayLike
 
@@ -22,10 +31,12 @@ def feature_path(recording: Recording) -> Path | None:
     return path if path.suffix.lower() in FEATURE_SUFFIXES else None
 
 
-def as_waveform(recording: Recording, sample_rate_hz: int | None) -> Waveform:
-    """The sound of a file, a stream, a waveform, or samples (n,) at `sample_rate_hz`.
+@contextmanager
+def opened(recording: Recording, sample_rate_hz: int | None, channel: Channel) -> Iterator[OpenSound]:
+    """The sound of a file, a binary stream, a waveform, or samples (n,) at `sample_rate_hz`.
 
-    Raises: ValueError if samples come without their rate, or anything else with one.
+    Raises: ValueError if samples come without their rate, anything else with one, or what has one channel
+            with another.
     """
     is_samples = not isinstance(recording, Path | str | Waveform) and not hasattr(recording, "read")
     if is_samples != (sample_rate_hz is not None):
@@ -33,9 +44,38 @@ def as_waveform(recording: Recording, sample_rate_hz: int | None) -> Waveform:
             "sample_rate_hz goes with an array of samples and only with it: "
             "files and waveforms know their rate"
         )
+    if not is_samples and not isinstance(recording, Waveform):
+        with open_audio(cast(BinaryIO, recording), channel) as sound:
+            yield sound
+        return
+    if channel not in ("mix", 0):
+        raise ValueError(f"a waveform has one channel; there is no channel {channel}")
     if sample_rate_hz is not None:
-        return Waveform(checked_samples(cast(ArrayLike, recording)), sample_rate_hz)
-    return recording if isinstance(recording, Waveform) else read_audio(cast(BinaryIO, recording))
+        recording = Waveform(checked_samples(cast(ArrayLike, recording)), sample_rate_hz)
+    assert isinstance(recording, Waveform)
+    yield OpenSound(iter([recording.samples]), recording.sample_rate_hz)
+
+
+class SoundFeatures:
+    """The features of a sound, piece by piece: what `compute_features` makes of it as a whole."""
+
+    def __init__(self, sound: OpenSound, config: FeatureConfig) -> None:
+        self._sound, self._config = sound, config
+        self._n_samples = 0
+
+    @property
+    def duration(self) -> Seconds:
+        """Seconds of sound so far; those of the recording once all pieces are there."""
+        return self._n_samples / self._sound.sample_rate_hz
+
+    def __iter__(self) -> Iterator[Frames]:
+        resampler = StreamResampler(self._sound.sample_rate_hz, self._config.sample_rate_hz)
+        features = OnlineFeatures(self._config)
+        for block in self._sound.blocks:
+            samples = checked_samples(block, self._n_samples)
+            self._n_samples += len(samples)
+            yield features.push(resampler.push(samples))
+        yield features.push(resampler.finish())
 
 
 @contextmanager
@@ -44,6 +84,6 @@ def naming(recording: Recording) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        if not isinstance(recording, Path | str):
+        if not isinstance(recording, Path | str) or str(recording) in str(error):
             raise
         raise ValueError(f"cannot transcribe {recording}: {error}") from error

@@ -1,5 +1,7 @@
 """The search over a stream of frames, and the segments it is cut into."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -107,25 +109,29 @@ class Segments:
 
 
 def decode_in_segments(
-    model: PreparedModel, frames: NDArray[np.float32], level: str, options: DecodingOptions
+    model: PreparedModel, pieces: Iterable[NDArray[np.float32]], level: str, options: DecodingOptions
 ) -> tuple[Final, ...]:
-    """What a `Stream` at one level says of the same frames (n, input_width), the partials left out."""
+    """What a `Stream` at one level says of the same frames, the partials left out.
+
+    pieces: frames (n, input_width); a piece is not kept once the next is asked for.
+    """
     segments = Segments(model, options)
     finals: list[Final] = []
-    for start in range(0, len(frames), PIECE_FRAMES):
-        segments.push(frames[start : start + PIECE_FRAMES])
-        finals += segments.decode_ready(level)
+    for frames in pieces:
+        for start in range(0, len(frames), PIECE_FRAMES):
+            segments.push(frames[start : start + PIECE_FRAMES])
+            finals += segments.decode_ready(level)
     segments.finish()
     return (*finals, *segments.decode_ready(level), *segments.end())
 
 
 def decode_at_once(
-    model: PreparedModel, frames: NDArray[np.float32], level: str, options: DecodingOptions
+    model: PreparedModel, pieces: Iterable[NDArray[np.float32]], level: str, options: DecodingOptions
 ) -> tuple[Final, ...]:
     """The one segment that the frames (n, input_width) of a whole recording are, if it has words."""
     prepared = model[level]
     decoder = new_decoder(options)
-    _accept(decoder, prepared.network.run(frames), prepared)
+    _accept(decoder, prepared.network.run(np.concatenate(list(pieces))), prepared)
     words = model.words.words(decoder.hypothesis().tokens, 0)
     return (Final.of(0, words, "finish"),) if words else ()
 
