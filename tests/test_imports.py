@@ -39,7 +39,7 @@ ALLOWED = {
     "__main__": {"cli"},
 }
 RUNNING = [*sorted(SHARED), "engine", "cli", "server", "corpora", "__init__", "__main__"]
-TRAINING_PACKAGES = {"torch", "pydantic", "tensorboard", "matplotlib", "safetensors", "lhotse"}
+TRAINING_PACKAGES = {"torch", "pydantic", "tensorboard", "matplotlib", "safetensors", "yaml"}
 
 
 def part_of(path: Path) -> str:

@@ -15,7 +15,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 BAD_INPUT, INTERRUPTED, READER_GONE = 2, 130, 1
-TRAINING_PACKAGES = ("torch", "pydantic", "tensorboard", "matplotlib", "safetensors")
+TRAINING_PACKAGES = ("torch", "pydantic", "tensorboard", "matplotlib", "safetensors", "yaml")
 
 
 def exit_code_of(command: Callable[[], object]) -> int:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from sparrot.audio import checked_samples
+from sparrot.audio import Seconds, checked_samples
 from sparrot.corpora.durations import SPHINX_RATE_HZ
 from sparrot.corpora.loading import stored_waveform
-from sparrot.corpora.manifest import Seconds, Utterance, read_leniently
+from sparrot.corpora.manifest import Utterance, read_leniently
 from sparrot.feature_files import read_features
 from sparrot.text import Tokens
 

@@ -3,7 +3,8 @@
 import dataclasses
 from pathlib import Path
 
-from sparrot.corpora.manifest import Seconds, Utterance
+from sparrot.audio import Seconds
+from sparrot.corpora.manifest import Utterance
 from sparrot.feature_files import SPHINX_WIDTH
 
 SPHINX_RATE_HZ = 100.0  # frames a second of given features

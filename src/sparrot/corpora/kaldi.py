@@ -7,9 +7,10 @@ end in a pipe) are never run: they are refused.
 from dataclasses import dataclass
 from pathlib import Path
 
+from sparrot.audio import Seconds
 from sparrot.corpora.durations import audio_duration
 from sparrot.corpora.lines import text_lines
-from sparrot.corpora.manifest import Seconds, Utterance, write_splits
+from sparrot.corpora.manifest import Utterance, write_splits
 from sparrot.text import normalise_text
 
 _ROUNDING: Seconds = 1e-6  # under half a sample at any common rate

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sparrot.audio import Waveform, read_audio, resample
-from sparrot.corpora.manifest import Seconds, Utterance
+from sparrot.audio import Seconds, Waveform, read_audio, resample
+from sparrot.corpora.manifest import Utterance
 from sparrot.feature_files import read_features
 from sparrot.features import FeatureConfig, compute_features, normalise
 

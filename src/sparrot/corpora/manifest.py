@@ -15,12 +15,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from sparrot.atomic import atomic_write
+from sparrot.audio import Seconds
 from sparrot.corpora.lines import numbered_lines, parsed
-
-Seconds: TypeAlias = float
 
 _LONGEST: Seconds = 1e9
 _N_NAMED = 3  # missing files that an error names before it only counts

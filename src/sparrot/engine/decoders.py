@@ -10,8 +10,9 @@ from typing import TypeAlias
 from numpy.typing import ArrayLike
 
 from sparrot.engine.hypothesis import Hypothesis, TokenHit
-from sparrot.engine.log_probs import BLANK, log_softmax, penalised
+from sparrot.engine.log_probs import log_softmax, penalised
 from sparrot.engine.prefix_beam import PrefixBeamDecoder
+from sparrot.text import BLANK
 
 __all__ = ["BLANK", "Decoder", "GreedyDecoder", "Hypothesis", "PrefixBeamDecoder", "TokenHit", "log_softmax"]
 

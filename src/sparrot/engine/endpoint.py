@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from sparrot.engine.events import Seconds
+from sparrot.audio import Seconds
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from sparrot.model_file import LevelDescription, ModelFile
 
 
 @dataclass(frozen=True)
-class Hypothesis:
+class Recognised:
     """What one utterance was recognised as, and its errors."""
 
     utterance: Utterance
@@ -36,7 +36,7 @@ class LevelResult:
     """
 
     level: LevelDescription
-    hypotheses: tuple[Hypothesis, ...]
+    hypotheses: tuple[Recognised, ...]
     bytes: int
     macs_per_audio_second: float
     rtf: float
@@ -89,7 +89,7 @@ def evaluate_level(
             started = time.perf_counter()
             text = recognizer.transcribe(recording, options=options).text
             seconds += time.perf_counter() - started
-        hypotheses.append(Hypothesis(utterance, text, count_errors(utterance.text, text)))
+        hypotheses.append(Recognised(utterance, text, count_errors(utterance.text, text)))
         after_each()
     description = model.description
     return LevelResult(

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Seconds: TypeAlias = float  # of audio, from the stream's first sample
+from sparrot.audio import Seconds
+
 Reason: TypeAlias = Literal["endpoint", "finish", "limit"]
 
 

@@ -5,8 +5,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sparrot.audio import Samples, StreamResampler, checked_samples
-from sparrot.engine.events import Seconds
+from sparrot.audio import Samples, Seconds, StreamResampler, checked_samples
 from sparrot.features import FeatureConfig, Frames, OnlineFeatures, normalise
 
 

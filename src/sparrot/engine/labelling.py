@@ -5,7 +5,7 @@ from math import exp, inf, log1p
 from typing import NamedTuple, Optional
 
 from sparrot.engine.hypothesis import Hypothesis, TokenHit
-from sparrot.engine.log_probs import BLANK
+from sparrot.text import BLANK
 
 
 class Frame(NamedTuple):

@@ -4,8 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparrot.engine.frames import Float32
-
-BLANK = 0  # the CTC token that stands for no symbol
+from sparrot.text import BLANK
 
 
 def log_softmax(logits: ArrayLike) -> Float32:

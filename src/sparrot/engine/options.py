@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from sparrot.audio import Seconds
 from sparrot.engine.endpoint import EndpointRules
-from sparrot.engine.events import Seconds
 
 
 @dataclass(frozen=True)

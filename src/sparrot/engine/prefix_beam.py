@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from sparrot.engine.hypothesis import Hypothesis
 from sparrot.engine.labelling import Frame, Labelling
-from sparrot.engine.log_probs import BLANK, penalised
+from sparrot.engine.log_probs import penalised
+from sparrot.text import BLANK
 
 
 class PrefixBeamDecoder:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from numpy.typing import ArrayLike
 
-from sparrot.audio import Channel, max_held_back
-from sparrot.engine.events import Final, Seconds
+from sparrot.audio import Channel, Seconds, max_held_back
+from sparrot.engine.events import Final
 from sparrot.engine.options import DecodingOptions
 from sparrot.engine.prepared import PreparedModel
 from sparrot.engine.recordings import Recording, SoundFeatures, feature_path, naming, opened

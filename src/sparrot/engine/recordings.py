@@ -10,12 +10,12 @@ from numpy.typing import ArrayLike
 from sparrot.audio import (
     Channel,
     OpenSound,
+    Seconds,
     StreamResampler,
     Waveform,
     checked_samples,
     open_audio,
 )
-from sparrot.engine.events import Seconds
 from sparrot.features import FeatureConfig, Frames, OnlineFeatures
 
 Recording: TypeAlias = Path | str | BinaryIO | Waveform | ArrayLike

@@ -9,7 +9,8 @@ from typing import TypeAlias
 
 from numpy.typing import ArrayLike
 
-from sparrot.engine.events import Event, Seconds
+from sparrot.audio import Seconds
+from sparrot.engine.events import Event
 from sparrot.engine.intake import FeatureIntake, Intake, WaveformIntake
 from sparrot.engine.options import DecodingOptions
 from sparrot.engine.prepared import PreparedModel

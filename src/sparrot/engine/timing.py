@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from sparrot.architecture import Architecture
-from sparrot.engine.events import Seconds
+from sparrot.audio import Seconds
 from sparrot.features import FeatureConfig
 
 

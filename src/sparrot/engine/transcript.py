@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from sparrot.engine.events import Final, Seconds, Word
+from sparrot.audio import Seconds
+from sparrot.engine.events import Final, Word
 
 MAX_CUE_CHARACTERS = 84  # two lines of 42, the usual limit of subtitles
 MIN_CUE_S = 1.0  # on the screen, unless the next cue comes before

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, expm1, log
 
+from sparrot.audio import Seconds
 from sparrot.engine.decoders import TokenHit
-from sparrot.engine.events import Seconds, Word
+from sparrot.engine.events import Word
 from sparrot.engine.timing import FrameClock
 from sparrot.model_file import LevelDescription
 from sparrot.text import Tokens

@@ -1,6 +1,7 @@
 """Figures, legible at 800 pixels and in colours that the colour-blind can tell apart."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def draw_levels(rows: Sequence[Mapping[str, Any]], title: str, path: Path) -> No
         if row["metric"] == "wer":
             series.setdefault(f"{row['method']}, {row['set']}", []).append(row)
     figure, axes = pyplot.subplots(figsize=(8, 4.5), dpi=100)
-    for (name, given), colour, marker in zip(series.items(), COLOURS, MARKERS, strict=False):
+    for (name, given), colour, marker in zip(series.items(), cycle(COLOURS), cycle(MARKERS), strict=False):
         points = sorted(given, key=lambda row: row["sparsity"])
         x, y = [100 * row["sparsity"] for row in points], [row["value"] for row in points]
         axes.plot(x, y, color=colour, marker=marker, label=name)

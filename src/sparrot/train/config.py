@@ -45,7 +45,9 @@ class DataConfig(_Section):
         ge=1,
         description="Join the recordings to this many connected strings, drawn anew each epoch.",
     )
-    batch_seconds: float = Field(default=60.0, gt=0, description="Longest batch, padding included, before speed is changed.")
+    batch_seconds: float = Field(
+        default=60.0, gt=0, description="Longest batch, padding included, before speed is changed."
+    )
     max_seconds: float | None = Field(
         default=None, gt=0, description="Longer training utterances are left out."
     )
