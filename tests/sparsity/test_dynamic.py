@@ -341,6 +341,13 @@ def test_a_layer_type_that_the_model_lacks_is_refused():
         four_blocks(levels=Levels(large={}, small={"lstm": 0.5}))
 
 
+def test_a_layer_type_that_is_excluded_altogether_is_refused():
+    with pytest.raises(
+        ValueError, match="`fc` layers and the model has none that is not excluded; there is no prunable"
+    ):
+        four_blocks(DynamicOptions(exclude=("*",)))
+
+
 def test_crossing_levels_are_refused_unless_masks_are_independent():
     crossing = Levels(large={}, medium={"fc": 0.75}, small={"fc": 0.5})
     with pytest.raises(ValueError, match="`medium` and `small` cross"):

@@ -356,8 +356,9 @@ def _targets_of(model: nn.Module, levels: Levels, exclude: Sequence[str]) -> lis
     present = dict.fromkeys(target.type for target in found)
     for kind in levels.types:
         if kind not in present:
+            left = " that is not excluded; there is" if exclude else "; it has"
             raise ValueError(
-                f"the levels prune `{kind}` layers and the model has none; it has "
+                f"the levels prune `{kind}` layers and the model has none{left} "
                 f"{', '.join(present) or 'no prunable layer'}"
             )
     return [target for target in found if target.type in levels.types]
