@@ -40,6 +40,7 @@ def checkpoint(tokens=None, step: int = 3, cells: int = 4) -> Checkpoint:
         "fingerprint",
         Position(epoch=1, batch=2, step=step, best=0.5, minutes=1.5),
         network.state_dict(),
+        {"n_updates": 3, "parameters": {name: 2 * value for name, value in network.state_dict().items()}},
         optimiser.state_dict(),
         sparsity,
         torch.get_rng_state(),
@@ -56,7 +57,7 @@ def plain(state):
 
 
 def described(of: Checkpoint) -> list:
-    parts = [of.network, of.optimiser, of.sparsity, of.random]
+    parts = [of.network, of.average, of.optimiser, of.sparsity, of.random]
     return [of.setup, of.data, of.position, of.position.minutes, *(plain(part) for part in parts)]
 
 

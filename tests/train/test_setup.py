@@ -42,7 +42,7 @@ def dense(corpus, tmp_path) -> tuple[Setup, dict[str, torch.Tensor]]:
     weights = new_network(setup, None).state_dict()
     (tmp_path / "dense").mkdir()
     path = tmp_path / "dense" / "best.pt"
-    save_checkpoint(path, Checkpoint(setup, "", Position(), weights, {}, {}, torch.get_rng_state()))
+    save_checkpoint(path, Checkpoint(setup, "", Position(), weights, None, {}, {}, torch.get_rng_state()))
     return setup, weights
 
 

@@ -63,16 +63,23 @@ class Position:
 class Checkpoint:
     """A run's set-up, position and state at the end of an update.
 
-    data: fingerprint of the utterances it is trained on.
+    data:    fingerprint of the utterances it is trained on.
+    average: state of the moving average of the parameters, or None if there is none.
     """
 
     setup: Setup
     data: str
     position: Position
     network: dict[str, Tensor]
+    average: dict[str, Any] | None
     optimiser: dict[str, Any]
     sparsity: dict[str, Any]
     random: Tensor  # state of torch's generator, which dropout draws from
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The state of the network that is evaluated and exported: the average, if there is one."""
+        return self.network if self.average is None else self.network | self.average["parameters"]
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -85,6 +92,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "sentencepiece": tokens.model if isinstance(tokens, SentencePieceTokens) else None,
         "position": vars(checkpoint.position).copy(),
         "network": checkpoint.network,
+        "average": checkpoint.average,
         "optimiser": checkpoint.optimiser,
         "sparsity": checkpoint.sparsity,
         "random": checkpoint.random,
@@ -113,6 +121,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         state["data"],
         Position(**state["position"]),
         state["network"],
+        state["average"],
         state["optimiser"],
         state["sparsity"],
         state["random"],

@@ -229,6 +229,12 @@ class TrainingConfig(_Section):
     epochs: int = Field(ge=1)
     checkpoint_minutes: float = Field(default=5.0, gt=0)
     eval_every: int = Field(default=1, ge=1, description="Epochs between evaluations on dev.")
+    average: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Evaluate and export a moving average of the parameters, with this weight of the past.",
+    )
     init_from: str | None = Field(
         default=None, description="Run folder or checkpoint whose weights training starts from."
     )

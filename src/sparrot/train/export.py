@@ -24,7 +24,7 @@ def export(checkpoint_path: Path, model_path: Path) -> None:
     checkpoint = load_checkpoint(checkpoint_path)
     setup = checkpoint.setup
     network = CtcNetwork(setup.architecture)
-    network.load_state_dict(checkpoint.network)
+    network.load_state_dict(checkpoint.weights)
     sparsity = make_sparsity(network, setup.config.sparsity, 1)
     sparsity.load_state_dict(checkpoint.sparsity)
     if not sparsity.options.nested:

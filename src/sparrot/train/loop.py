@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sparrot.nn import CtcNetwork
+from sparrot.train.average import Average
 from sparrot.train.checkpoint import (
     Checkpoint,
     Position,
@@ -58,6 +60,8 @@ class Trainer:
         self.sparsity = make_sparsity(self.network, self.config.sparsity, self.n_steps)
         require_steps(self.sparsity, self.n_steps)
         self.optimiser = make_optimiser(self.network.parameters(), self.config.optimiser)
+        decay = self.config.training.average
+        self.average = None if decay is None else Average(self.network, decay)
         self.position = Position()
         self._saved_at = self._told_at = time.monotonic()
 
@@ -83,6 +87,8 @@ class Trainer:
             )
         remove_leftovers(folder)
         trainer.optimiser.load_state_dict(checkpoint.optimiser)
+        if trainer.average is not None and checkpoint.average is not None:
+            trainer.average.load_state_dict(checkpoint.average)
         trainer.sparsity.load_state_dict(checkpoint.sparsity)
         trainer.position = checkpoint.position
         torch.set_rng_state(checkpoint.random)
@@ -133,6 +139,8 @@ class Trainer:
         self._clip_gradient(batch)
         self.optimiser.step()
         masks = self.sparsity.step()
+        if self.average is not None:
+            self.average.update()
         self.position.step += 1
         self.position.batch += 1
         self._count_minutes()
@@ -147,6 +155,7 @@ class Trainer:
                 self.data.fingerprint(),
                 replace(self.position),
                 self.network.state_dict(),
+                None if self.average is None else self.average.state_dict(),
                 self.optimiser.state_dict(),
                 self.sparsity.state_dict(),
                 torch.get_rng_state(),
@@ -229,7 +238,8 @@ class Trainer:
 
     def _evaluate(self, record: Record) -> None:
         """Measures dev; the best checkpoint is chosen among those whose sparsity has reached its target."""
-        dev = evaluate(self.network, self.sparsity, self.dev, self.setup.tokens)
+        with nullcontext() if self.average is None else self.average.applied():
+            dev = evaluate(self.network, self.sparsity, self.dev, self.setup.tokens)
         self._count_minutes()
         reached = self.config.sparsity is None or self._sparsity_is_reached()
         better = reached and (self.position.best is None or dev.score < self.position.best)

@@ -58,7 +58,7 @@ def new_network(setup: Setup, earlier: Checkpoint | None) -> CtcNetwork:
     torch.manual_seed(setup.config.seed)
     network = CtcNetwork(setup.architecture, setup.config.dropout)
     if earlier is not None:
-        network.load_state_dict(earlier.network)
+        network.load_state_dict(earlier.weights)
     return network
 
 
