@@ -7,7 +7,6 @@ from sparrot.train.average import Average
 from sparrot.train.checkpoint import load_checkpoint
 from sparrot.train.export import export
 from sparrot.train.loop import Trainer
-from sparrot.train.record import Record
 from train import tiny
 
 
