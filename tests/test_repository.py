@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 import sparrot
+from sparrot.train.config import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
@@ -182,3 +183,12 @@ def test_packages_are_lists_of_names():
             body = ast.parse(path.read_text()).body[1:]
             extra = [node for node in body if not isinstance(node, ast.Import | ast.ImportFrom | ast.Assign)]
             assert not extra, path
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_says_how_it_is_run_what_it_costs_and_what_came_out(path):
+    head = path.read_text(encoding="utf-8").partition("\nname: ")[0]
+    assert f"sparrot train recipes/{path.name} --out runs/{path.stem}" in head
+    assert "\n# Cost: " in head
+    assert " Dev" in head
+    assert load_config(path).name == path.stem
