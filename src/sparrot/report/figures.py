@@ -34,7 +34,7 @@ def draw_levels(rows: Sequence[Mapping[str, Any]], title: str, path: Path) -> No
                 f"{row['level']}: {b:.2f} %", (a, b), textcoords="offset points", xytext=(0, 8), ha="center"
             )
     axes.set(
-        title=title, xlabel="weights and biases dropped (%)", ylabel="word error rate (%)", xlim=(-8, 108)
+        title=title, xlabel="weights and biases dropped (%)", ylabel="word error rate (%)", xlim=(-15, 115)
     )
     axes.set_ylim(bottom=0, top=1.15 * axes.get_ylim()[1])
     axes.grid(alpha=0.3)

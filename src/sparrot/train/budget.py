@@ -11,22 +11,26 @@ from sparrot.train.config import Config
 from sparrot.train.loop import Trainer
 
 _N_TIMED = 4  # updates, after one that warms up
-_RESERVE = 0.15  # of the time, for evaluations and what the timing missed
+_RESERVE = 0.25  # of the time: evaluations, masks, teaching, and machines that slow down
 
 
 def within(config: Config, seconds: float, tell: Callable[[str], None]) -> Config:
     """The configuration with at most as many epochs as fit into `seconds`, timed on a few updates.
 
+    What the timing takes counts, and so does setting the run up once more.
     tell: is told when epochs are left out. Raises ValueError if not even two fit.
     """
+    started = time.perf_counter()
     with TemporaryDirectory() as folder:
         trainer = Trainer.new(config, Path(folder))
+        set_up = time.perf_counter() - started
         a_pass = _seconds_a_pass(trainer)
         n_batches = len(trainer.data.epoch(0))
+    left = seconds - set_up - (time.perf_counter() - started)
     begin = 0.0 if config.sparsity is None else config.sparsity.begin
     n_levels = 1 if config.sparsity is None else len(config.sparsity.levels)
     an_epoch = a_pass * n_batches * (begin + (1.0 - begin) * n_levels)
-    epochs = int(seconds * (1.0 - _RESERVE) / an_epoch)
+    epochs = int(left * (1.0 - _RESERVE) / an_epoch)
     if epochs >= config.training.epochs:
         return config
     if epochs < 2:
