@@ -14,7 +14,6 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy
 
-import argparse
 import json
 import sys
 import time
@@ -34,7 +33,7 @@ from sparrot.engine.decoders import PrefixBeamDecoder
 from sparrot.engine.frames import Float32
 from sparrot.engine.network import Network, NetworkStream
 from sparrot.metrics import count_errors, total
-from sparrot.report.results import UNEXPLAINED, Goal, Result, reasons
+from sparrot.report.results import UNEXPLAINED, Goal, Result, benchmark_options
 
 N_STRINGS = 30
 MOST = 1.0  # real-time factor of the large network
@@ -42,19 +41,13 @@ MOST = 1.0  # real-time factor of the large network
 
 def main() -> None:
     """Measures, then prints one JSON object or one line a figure."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
-    parser.add_argument("--rounds", type=int, default=5, help="how often every figure is taken (default 5)")
-    parser.add_argument("--why", action="append", default=[], help="GOAL=SENTENCE for a goal that is not met")
-    given = parser.parse_args()
-    if given.rounds < 1:
-        parser.error("--rounds is at least 1")
+    given, why = benchmark_options(__doc__ or "", rounds=5)
     rows = [*network_rows(given.rounds), *beam_rows(given.rounds), *digits_rows(given.rounds)]
     if not given.json:
         for row in rows:
             print(f"{row['metric']}, {row['level']}: {row['value']:.4f} ± {row['spread']:.2g}")
         return
-    print(json.dumps(result(rows, reasons(given.why)).to_json(), indent=2))
+    print(json.dumps(result(rows, why).to_json(), indent=2))
 
 
 def result(rows: list[dict[str, Any]], why: dict[str, str]) -> Result:

@@ -18,7 +18,6 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: threads that spin spoil the timing
 
-import argparse
 import copy
 import json
 import sys
@@ -31,7 +30,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparrot.report.results import UNEXPLAINED, Goal, Result, reasons
+from sparrot.report.results import UNEXPLAINED, Goal, Result, benchmark_options
 from sparrot.sparsity import BlockShape, CubicSchedule, DynamicOptions, DynamicSparsity, Levels
 
 N_UTTERANCES, N_FRAMES, N_INPUTS, N_UNITS, N_TOKENS = 16, 200, 120, 512, 32
@@ -55,14 +54,8 @@ class Recogniser(nn.Module):
 
 def main() -> None:
     """Measures, then prints one JSON object or one line a figure."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
-    parser.add_argument("--rounds", type=int, default=3, help="how often every figure is taken (default 3)")
-    parser.add_argument("--why", action="append", default=[], help="GOAL=SENTENCE for a goal that is not met")
-    given = parser.parse_args()
-    if given.rounds < 1:
-        parser.error("--rounds is at least 1")
-    result = measured(given.rounds, reasons(given.why))
+    given, why = benchmark_options(__doc__ or "", rounds=3)
+    result = measured(given.rounds, why)
     if given.json:
         print(json.dumps(result.to_json(), indent=2))
         return

@@ -1,5 +1,6 @@
 """What a recipe or benchmark measured, in the one shape that tables are made from."""
 
+import argparse
 import json
 import os
 import platform
@@ -85,6 +86,24 @@ def reasons(given: Sequence[str]) -> dict[str, str]:
         if not re.fullmatch(r"[\w.-]+=.+", reason):
             raise ValueError(f"a reason is written GOAL=SENTENCE; got `{reason}`")
     return dict(reason.split("=", 1) for reason in given)
+
+
+def benchmark_options(described: str, rounds: int) -> tuple[argparse.Namespace, dict[str, str]]:
+    """The command line of a benchmark, and why goals are not met, by goal.
+
+    described: its first line is the help; rounds: how often every figure is taken unless `--rounds` says.
+    """
+    parser = argparse.ArgumentParser(description=described.splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    parser.add_argument("--rounds", type=int, default=rounds, help=f"of every figure (default {rounds})")
+    parser.add_argument("--why", action="append", default=[], help="GOAL=SENTENCE for a goal that is not met")
+    given = parser.parse_args()
+    if given.rounds < 1:
+        parser.error("--rounds is at least 1")
+    try:
+        return given, reasons(given.why)
+    except ValueError as error:
+        parser.error(str(error))
 
 
 def machine() -> dict[str, Any]:
