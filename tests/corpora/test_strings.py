@@ -117,7 +117,7 @@ def test_training_strings_are_fresh_in_every_epoch():
 def test_trimmed_strings_lose_up_to_a_share_of_half_their_starts_and_ends():
     whole = {r.id: r for r in RECORDINGS}
     lost = []
-    for string in training_strings(RECORDINGS, 300, 0, 0, trim=0.25):
+    for string in training_strings(RECORDINGS, 300, 0, 0, StringShape(trim=0.25)):
         for name, segment in zip(string.others["recordings"], string.segments, strict=True):
             recording = whole[name]
             before = segment.start - (recording.start or 0.0)
@@ -131,6 +131,35 @@ def test_trimmed_strings_lose_up_to_a_share_of_half_their_starts_and_ends():
     assert min(lost) > -1e-5
     with pytest.raises(ValueError, match=r"`trim` is at least 0 and below 0.5"):
         StringShape(trim=0.5)
+
+
+@pytest.mark.parametrize("trim", [0.0, 0.3])
+def test_rotated_strings_end_some_recordings_with_their_start(trim):
+    whole = {r.id: r for r in RECORDINGS}
+    n_rotated, n_words, points = 0, 0, []
+    for string in training_strings(RECORDINGS, 300, 0, 0, StringShape(trim=trim, rotate=0.25)):
+        words = list(string.segments)
+        assert words[0].gap >= 0.1
+        assert string.duration == pytest.approx(
+            sum(s.gap + s.duration for s in words) + string.tail, abs=1e-5
+        )
+        for name in string.others["recordings"]:
+            recording, first = whole[name], words.pop(0)
+            begin, n_words = recording.start or 0.0, n_words + 1
+            assert first.audio_path == recording.audio_path
+            if words and words[0].gap == 0.0:  # gaps between recordings are at least 50 ms
+                second, n_rotated = words.pop(0), n_rotated + 1
+                assert first.start + first.duration == pytest.approx(begin + recording.duration)
+                assert second.start == pytest.approx(begin)
+                assert second.start + second.duration <= first.start + 2e-6
+                points.append((first.start - begin) / recording.duration)
+            assert begin - 1e-9 <= first.start
+            assert first.start + first.duration <= begin + recording.duration + 1e-6
+        assert not words
+    assert 0.19 < n_rotated / n_words < 0.3
+    assert 0.45 < sum(points) / len(points) < 0.55 + trim / 4
+    with pytest.raises(ValueError, match=r"`rotate` is a share between 0 and 1; got 1.5"):
+        StringShape(rotate=1.5)
 
 
 def test_another_shape():

@@ -191,9 +191,10 @@ def test_given_features_have_no_waveform_to_change():
         assert f"which {name} would change" in refusal(given | {name: value})
 
 
-def test_only_the_recordings_of_strings_are_cut_short():
-    config(HERE, {"augment.trim": 0.2, "data.strings": 5})
-    assert "augment.trim cuts the recordings of strings" in refusal({"augment.trim": 0.2})
+@pytest.mark.parametrize("option", ["trim", "rotate"])
+def test_only_the_recordings_of_strings_are_cut(option):
+    config(HERE, {f"augment.{option}": 0.2, "data.strings": 5})
+    assert f"augment.{option} cuts the recordings of strings" in refusal({f"augment.{option}": 0.2})
 
 
 # files and overrides

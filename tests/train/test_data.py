@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sparrot.architecture import Architecture, Linear, Window
 from sparrot.corpora.loading import load_features, load_waveform
 from sparrot.corpora.manifest import Utterance, read_manifest, write_manifest
-from sparrot.corpora.strings import training_strings
+from sparrot.corpora.strings import StringShape, training_strings
 from sparrot.features import FeatureConfig, compute_features
 from sparrot.nn import CtcNetwork, Encoder, Front, build_architecture
 from sparrot.text import CharacterTokens, SentencePieceTokens
@@ -170,8 +170,10 @@ def test_strings_are_drawn_anew_each_epoch(corpus):
     expected = [training_strings(data.utterances, 20, 1, epoch) for epoch in (0, 1)]
     assert [data.epoch_utterances(epoch) for epoch in (0, 1)] == expected
     assert expected[0] != expected[1]
-    trimmed = training_data(corpus, {"data.strings": 20, "augment.trim": 0.2})
-    assert trimmed.epoch_utterances(1) == training_strings(data.utterances, 20, 1, 1, trim=0.2)
+    trimmed = training_data(corpus, {"data.strings": 20, "augment.trim": 0.2, "augment.rotate": 0.5})
+    assert trimmed.epoch_utterances(1) == training_strings(
+        data.utterances, 20, 1, 1, StringShape(trim=0.2, rotate=0.5)
+    )
     heard = [utterance for batch in data.batches(1) for utterance in batch.utterances]
     assert sorted(u.id for u in heard) == sorted(u.id for u in expected[1])
     assert heard_in(0, data.utterances, tiny.config(corpus)) == data.utterances

@@ -25,6 +25,8 @@ class StringShape:
 
     trim: largest share of a recording that is cut off its start, and likewise off its end. Half of all
           starts and ends stay whole; what the others lose is drawn uniformly.
+    rotate: share of the recordings that are heard from a random point on and then from their start up to it,
+            as repetitions of a word sound that were cut apart at the wrong places. Our choice.
     """
 
     digits: tuple[int, int] = (1, 7)
@@ -32,6 +34,7 @@ class StringShape:
     gap_ms: tuple[Milliseconds, Milliseconds] = (50, 300)
     tail_ms: tuple[Milliseconds, Milliseconds] = (100, 300)
     trim: float = 0.0
+    rotate: float = 0.0
 
     def __post_init__(self) -> None:
         for name, least in (("digits", 1), ("lead_in_ms", 0), ("gap_ms", 0), ("tail_ms", 0)):
@@ -42,9 +45,12 @@ class StringShape:
                 )
         if not 0.0 <= self.trim < 0.5:
             raise ValueError(f"`trim` is at least 0 and below 0.5, which leaves nothing; got {self.trim}")
+        if not 0.0 <= self.rotate <= 1.0:
+            raise ValueError(f"`rotate` is a share between 0 and 1; got {self.rotate}")
 
 
 DEFAULT_SHAPE = StringShape()
+_SHORTEST_STRETCH = 0.001  # seconds of a rotated recording; no shorter piece is heard
 
 
 def draw_strings(
@@ -73,13 +79,14 @@ def draw_strings(
 
 
 def training_strings(
-    recordings: Sequence[Utterance], n_strings: int, seed: int, epoch: int, trim: float = 0.0
+    recordings: Sequence[Utterance],
+    n_strings: int,
+    seed: int,
+    epoch: int,
+    shape: StringShape = DEFAULT_SHAPE,
 ) -> list[Utterance]:
-    """The strings of one epoch: drawn like those of the tests, afresh for every epoch of every seed.
-
-    trim: see `StringShape`.
-    """
-    return draw_strings(recordings, n_strings, f"{seed}/{epoch}", StringShape(trim=trim))
+    """The strings of one epoch: drawn like those of the tests, afresh for every epoch of every seed."""
+    return draw_strings(recordings, n_strings, f"{seed}/{epoch}", shape)
 
 
 def _by_speaker(recordings: Sequence[Utterance]) -> dict[str, list[Utterance]]:
@@ -148,7 +155,11 @@ def _lengths(n_words: int, n_strings: int, shape: StringShape, draw: Draw) -> li
 def _joined(words: Sequence[Utterance], index: int, shape: StringShape, draw: Draw) -> Utterance:
     """One string of recordings with its silences."""
     gaps = [_seconds(shape.gap_ms if place else shape.lead_in_ms, draw) for place in range(len(words))]
-    segments = tuple(_segment(word, gap, shape.trim, draw) for word, gap in zip(words, gaps, strict=True))
+    segments = tuple(
+        segment
+        for word, gap in zip(words, gaps, strict=True)
+        for segment in _segments(word, gap, shape, draw)
+    )
     tail = _seconds(shape.tail_ms, draw)
     return Utterance(
         id=f"{words[0].speaker}-{index:05d}",
@@ -162,13 +173,25 @@ def _joined(words: Sequence[Utterance], index: int, shape: StringShape, draw: Dr
     )
 
 
-def _segment(word: Utterance, gap: float, trim: float, draw: Draw) -> Segment:
-    assert word.audio_path is not None
-    start, duration = word.start or 0.0, word.duration
-    if trim > 0.0:
-        before, after = (round(trim * max(0.0, 2.0 * draw() - 1.0) * duration, 6) for _ in range(2))
-        start, duration = start + before, duration - before - after
-    return Segment(audio_path=word.audio_path, start=start, duration=duration, gap=gap)
+def _segments(word: Utterance, gap: float, shape: StringShape, draw: Draw) -> list[Segment]:
+    """What is heard of a recording: one stretch, or two if it is rotated.
+
+    The sound at `t` of what is left is that of the recording at (t + turn) mod duration.
+    """
+    path, start, duration = word.audio_path, word.start or 0.0, word.duration
+    assert path is not None
+    before = after = turn = 0.0
+    if shape.trim > 0.0:
+        before, after = (round(shape.trim * max(0.0, 2.0 * draw() - 1.0) * duration, 6) for _ in range(2))
+    if shape.rotate > 0.0 and draw() < shape.rotate:
+        turn = round(draw() * duration, 6)
+    last, wrap = duration - after, duration - turn
+    stretches = [(before + turn, min(last, wrap) + turn), (max(before, wrap) - wrap, last - wrap)]
+    heard = [(a, b) for a, b in stretches if b - a >= _SHORTEST_STRETCH]
+    return [
+        Segment(audio_path=path, start=start + a, duration=b - a, gap=0.0 if place else gap)
+        for place, (a, b) in enumerate(heard)
+    ]
 
 
 def _seconds(range_ms: tuple[Milliseconds, Milliseconds], draw: Draw) -> float:

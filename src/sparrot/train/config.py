@@ -107,6 +107,12 @@ class AugmentConfig(_Section):
         lt=0.5,
         description="Cut up to this share off half of all starts and ends; needs data.strings.",
     )
+    rotate: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of recordings heard from a random point, then from the start; needs data.strings.",
+    )
     noise: Noise | None = None
     spec: SpecAugment | None = None
 
@@ -278,8 +284,11 @@ class Config(_Section):
         wrong = [name for name, used in waves.items() if used]
         if self.features.kind == "given" and wrong:
             raise ValueError(f"given features have no waveform, which {', '.join(wrong)} would change")
-        if self.augment.trim > 0.0 and self.data.strings is None:
-            raise ValueError("augment.trim cuts the recordings of strings; set data.strings, or leave it out")
+        for name in ("trim", "rotate"):
+            if getattr(self.augment, name) > 0.0 and self.data.strings is None:
+                raise ValueError(
+                    f"augment.{name} cuts the recordings of strings; set data.strings, or leave it out"
+                )
         return self
 
     @model_validator(mode="after")

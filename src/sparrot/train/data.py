@@ -14,7 +14,7 @@ from sparrot.architecture import Architecture
 from sparrot.corpora.loading import load_features, load_waveform
 from sparrot.corpora.manifest import Utterance
 from sparrot.corpora.sources import read_sources
-from sparrot.corpora.strings import training_strings
+from sparrot.corpora.strings import StringShape, training_strings
 from sparrot.features import FeatureConfig, FeatureStatistics, compute_features
 from sparrot.text import CharacterTokens, SentencePieceTokens, train_sentencepiece
 from sparrot.train.augmentation import WaveAugmentation, spec_augmented
@@ -162,7 +162,8 @@ def heard_in(epoch: int, utterances: list[Utterance], config: Config) -> list[Ut
     """The utterances of an epoch: all of them, or the strings that are made of them for this epoch."""
     if config.data.strings is None:
         return utterances
-    return training_strings(utterances, config.data.strings, config.seed, epoch, config.augment.trim)
+    shape = StringShape(trim=config.augment.trim, rotate=config.augment.rotate)
+    return training_strings(utterances, config.data.strings, config.seed, epoch, shape)
 
 
 def require_room(data: TrainingData, architecture: Architecture) -> None:
