@@ -220,7 +220,7 @@ def test_a_manifest_with_missing_files_is_refused(model, tmp_path, capsys):
 
 @pytest.fixture
 def nothing_is_recognised(monkeypatch):
-    monkeypatch.setattr("sparrot.cli.eval._results", lambda *_: pytest.fail("a set was looked at"))
+    monkeypatch.setattr("sparrot.cli.eval.measure", lambda *_: pytest.fail("a set was looked at"))
 
 
 @pytest.mark.usefixtures("nothing_is_recognised")
@@ -247,7 +247,7 @@ def test_a_cut_model_is_not_measured_to_be_written_into(model, tmp_path, capsys)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert run(["eval", str(cut), "--write"]) == 2
-    assert f"{cut} is cut; add accuracies to the whole file" in told(capsys)
+    assert f"{cut} is cut; take the whole file" in told(capsys)
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])

@@ -1,14 +1,18 @@
 import errno
+import json
 
 import numpy as np
 import pytest
 
+from sparrot.architecture import Architecture, Linear, Recurrent
 from sparrot.audio import Waveform
 from sparrot.cli.main import run
+from sparrot.cli.weights import costs_too_much, first_inputs
 from sparrot.corpora.loading import load_waveform
 from sparrot.corpora.manifest import read_manifest
 from sparrot.engine import Recognizer
-from sparrot.model_file import ModelFile
+from sparrot.metrics import ErrorCounts
+from sparrot.model_file import ModelFile, convert
 from train import tiny
 
 
@@ -68,6 +72,117 @@ def test_a_cut_model_transcribes_like_the_whole(run_folder, tmp_path, source):
     assert len({transcript["text"] for transcript in heard}) > 2
 
 
+@pytest.mark.parametrize("options", [[], ["--weights", "int8"]])
+def test_stops_between_the_levels(run_folder, tmp_path, capsys, monkeypatch, options):
+    monkeypatch.setattr("sparrot.model_file.stop_plan.LEAST_COLUMNS", 1)
+    out = tmp_path / "out.sparrot"
+    assert run(["export", str(run_folder), "-o", str(out), "--stops", "5", *options]) == 0
+    printed = capsys.readouterr()
+    assert (printed.out, "stops" in printed.err) == (f"{out}\n", False)
+    file, plain = ModelFile.open(out), ModelFile.open(run_folder / "model.sparrot")
+    assert [level.stop for level in file.levels] == [4, 0]
+    if not options:
+        np.testing.assert_equal(file.parameters("small"), plain.parameters("small"))
+    sparsities = [stop.overall_sparsity for stop in file.stops]
+    assert sparsities == sorted(set(sparsities), reverse=True)
+    middle = f"sparsity={sparsities[2]}"
+    heard = transcripts(out, middle, run_folder)
+    assert len({transcript["text"] for transcript in heard}) > 2
+    assert {word["level"] for t in heard for s in t["segments"] for word in s["words"]} == {middle}
+    assert run(["eval", str(out), "--levels", middle, "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)["levels"][0]
+    assert (row["level"], row["bytes"]) == (middle, file.level_bytes(middle))
+
+
+def test_fewer_stops_than_were_asked_for_are_told(run_folder, tmp_path, capsys):
+    assert run(["export", str(run_folder), "-o", str(tmp_path / "out"), "--stops", "32"]) == 0
+    assert told(capsys) == "2 stops: with more of them, segments would be too thin to run fast\n"
+    assert (tmp_path / "out").read_bytes() == (run_folder / "model.sparrot").read_bytes()
+
+
+def measured_by_eval(path, capsys) -> dict:
+    capsys.readouterr()
+    assert run(["eval", str(path), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["levels"]
+    return {row["level"]: {key: row[key] for key in ("wer", "cer", "words")} for row in rows}
+
+
+@pytest.mark.parametrize(("weights", "dtype"), [("bf16", "BF16"), ("int8", "I8")])
+@pytest.mark.parametrize("source", ["run", "model"])
+def test_other_weights_are_measured_and_kept_with_their_errors(
+    run_folder, tmp_path, capsys, monkeypatch, source, weights, dtype
+):
+    monkeypatch.setattr("sparrot.cli.weights.TOLERATED_ERRORS", 1000)
+    out, whole = tmp_path / "out.sparrot", run_folder / "model.sparrot"
+    given = run_folder if source == "run" else whole
+    assert run(["export", str(given), "--weights", weights, "-o", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"{out}\n"
+    for expected in (
+        "WER on dev",
+        "float32",
+        weights,
+        f"{whole.stat().st_size:,}",
+        f"{out.stat().st_size:,}",
+    ):
+        assert expected in printed.err
+    assert list(tmp_path.iterdir()) == [out]
+    file = ModelFile.open(out)
+    assert {stored.dtype for stored in file.matrices} == {dtype}
+    convert(ModelFile.open(whole), tmp_path / "converted", {s.matrix.name: dtype for s in file.matrices})
+    assert [stop.crc32 for stop in file.stops] == [
+        s.crc32 for s in ModelFile.open(tmp_path / "converted").stops
+    ]
+    kept = {level.name: level.measured["dev"] for level in file.levels}
+    assert kept == measured_by_eval(out, capsys)
+    assert all(f"{accuracy['wer']:.2%}" in printed.err for accuracy in kept.values())
+
+
+def test_the_first_input_matrix_stays_in_bfloat16_where_int8_costs_too_much(
+    run_folder, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("sparrot.cli.weights.TOLERATED_ERRORS", -1000)
+    monkeypatch.setattr("sparrot.cli.weights.TOLERATED_SHARE", -1000)
+    out = tmp_path / "out.sparrot"
+    assert run(["export", str(run_folder), "--weights", "int8", "-o", str(out)]) == 0
+    dtypes = {stored.matrix.name: stored.dtype for stored in ModelFile.open(out).matrices}
+    assert dtypes == {name: "BF16" if name == "lstm0.input" else "I8" for name in dtypes}
+    assert "lstm0.input in bf16" in capsys.readouterr().err.replace("│", "").replace("\n", " ")
+
+
+def errors(*counts: int) -> list[ErrorCounts]:
+    return [ErrorCounts(words=1000, substitutions=n) for n in counts]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_too_much"),
+    [
+        ((10, 20), (12, 22), False),  # two words are no reason, whatever their share
+        ((10, 20), (10, 23), True),
+        ((300, 20), (303, 20), False),  # nor is 1 %
+        ((300, 20), (304, 20), True),
+        ((10, 20), (0, 0), False),
+    ],
+)
+def test_what_int8_may_cost(before, after, is_too_much):
+    assert costs_too_much(errors(*before), errors(*after)) is is_too_much
+
+
+def test_the_input_matrices_of_the_first_recurrent_layer():
+    layers = (Linear("in", 3), Recurrent("a", "gru", 2, bidirectional=True), Recurrent("b", "lstm", 2))
+    assert first_inputs(Architecture(3, layers)) == ["a.input", "a.reverse.input"]
+    assert first_inputs(Architecture(3, layers[:1])) == []
+
+
+def test_a_cut_model_in_int8_is_the_beginning_of_the_whole(run_folder, tmp_path):
+    for name, options in (("whole", []), ("small", ["--max-level", "small"])):
+        arguments = ["export", str(run_folder), "--weights", "int8", "-o", str(tmp_path / name)]
+        assert run([*arguments, *options]) == 0
+    whole, small = ModelFile.open(tmp_path / "whole"), ModelFile.open(tmp_path / "small")
+    assert small.stops == whole.stops[:1]
+    assert small.levels == whole.levels[1:]
+
+
 def test_a_model_is_cut_in_its_own_place(run_folder, tmp_path):
     path = tmp_path / "model.sparrot"
     path.write_bytes((run_folder / "model.sparrot").read_bytes())
@@ -80,7 +195,13 @@ def test_a_model_is_cut_in_its_own_place(run_folder, tmp_path):
     [
         ("run", ["--max-level", "smal"], "no level `smal`: there are large, small. Did you mean `small`?"),
         ("model", ["--max-level", "smal"], "Did you mean `small`? `sparrot inspect"),
-        ("model", [], "is a model file already: to cut it down, name --max-level and --output"),
+        ("model", [], "is a model file already: to cut it down, name --max-level and --output; to change"),
+        ("model", ["--weights", "bf16", "--on", "none"], "there is no set `none`"),
+        ("model", ["--weights", "bf16", "--max-level", "smal"], "Did you mean `small`?"),
+        ("run", ["--weights", "int8", "--max-level", "smal"], "Did you mean `small`?"),
+        ("model", ["--stops", "4"], "is a model file already: stops are made of a run, so name that"),
+        ("run", ["--stops", "1"], "1 stops are asked for, and 2 levels can have 2 to 32"),
+        ("run", ["--stops", "33", "--weights", "bf16"], "33 stops are asked for"),
         ("empty", [], "there is no checkpoint"),
         ("none.pt", [], "there is no checkpoint"),
         ("bad.pt", [], "is damaged, or no checkpoint"),

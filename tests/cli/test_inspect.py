@@ -48,7 +48,7 @@ def test_layers_matrices_and_blocks(described):
         "linear",
     ]
     voice = next(matrix for matrix in described["matrices"] if matrix["name"] == "voice.weight")
-    assert (voice["rows"], voice["columns"], voice["type"], voice["layout"]) == (6, 6, "fc", "strip16")
+    assert (voice["rows"], voice["columns"], voice["type"], voice["layout"]) == (6, 6, "fc", "csr")
     assert (voice["block"], voice["n_blocks"]) == ([1, 6], 6)
     assert voice["kept_blocks"] == {"large": 6, "small": 5}
     ear = next(matrix for matrix in described["matrices"] if matrix["name"] == "ear.weight")

@@ -151,6 +151,191 @@ def test_a_cut_before_the_end_of_the_sparsest_level_is_refused(small_path, refus
         assert "sparsest level `small`" in error.fact
 
 
+COLUMNS, VALUES = "00/lstm.recurrent/columns", "00/lstm.recurrent/values"
+DENSE_COLUMNS = "02/lstm.recurrent/columns"
+SCALES = "base/lstm.recurrent/scales"
+
+
+def incomplete(parts: Parts) -> tuple[int, int]:
+    """The last group of a strip of `lstm.recurrent`, filled up from some column on, and that place in it."""
+    starts, values = parts.array("00/lstm.recurrent/starts"), parts.array(VALUES)
+    columns = parts.array(COLUMNS)[: len(values) * values.shape[2]].reshape(len(values), -1)
+    for end in starts[1:]:
+        if end and columns[end - 1, -1] == columns[end - 1, -2]:
+            return end - 1, int(np.argmax(np.diff(columns[end - 1]) == 0)) + 1
+    raise AssertionError("every group is complete")
+
+
+def fill_up_with_another_column(parts: Parts) -> None:
+    group, place = incomplete(parts)
+    per_group = parts.array(VALUES).shape[2]
+    parts.array(COLUMNS)[group * per_group + place :][: per_group - place] -= 1
+
+
+def fill_up_with_a_weight(parts: Parts) -> None:
+    group, place = incomplete(parts)
+    parts.array(VALUES)[group, 3, place] = 1
+
+
+def fill_up_the_first_group(parts: Parts) -> None:
+    """The first group of a strip that has two."""
+    starts, per_group = parts.array("02/lstm.recurrent/starts"), parts.array(VALUES).shape[2]
+    last = (starts[np.argmax(np.diff(starts.astype(int)) > 1)] + 1) * per_group - 1
+    parts.array(DENSE_COLUMNS)[last] = parts.array(DENSE_COLUMNS)[last - 1]
+
+
+TYPED = {  # name: (types, what becomes of the data, field, words of the message)
+    "a column out of range": (("BF16", "I8"), put(COLUMNS, (0,), 6), COLUMNS, "out of range"),
+    "another column in an incomplete group": (
+        ("BF16", "I8"),
+        fill_up_with_another_column,
+        COLUMNS,
+        "does not rise",
+    ),
+    "a weight that fills up a group": (("BF16", "I8"), fill_up_with_a_weight, VALUES, "fills up a group"),
+    "an incomplete group before the last": (
+        ("BF16", "I8"),
+        fill_up_the_first_group,
+        DENSE_COLUMNS,
+        "does not rise",
+    ),
+    "a column of padding": (("BF16", "I8"), put(COLUMNS, (-1,), 1), COLUMNS, "past its last group"),
+    "starts that fall": (
+        ("BF16", "I8"),
+        put("00/lstm.recurrent/starts", (1,), 999),
+        "00/lstm.recurrent/starts",
+        "falls from 999",
+    ),
+    "starts that end early": (
+        ("BF16", "I8"),
+        put("00/lstm.recurrent/starts", (-1,), 1),
+        "00/lstm.recurrent/starts",
+        "ends with 1 where",
+    ),
+    "starts that do not begin": (
+        ("BF16", "I8"),
+        put("00/lstm.recurrent/starts", (0,), 1),
+        "00/lstm.recurrent/starts",
+        "begins with 1",
+    ),
+    "a weight of padding": (("BF16", "I8"), put(VALUES, (-1, 15, 0), 1), VALUES, "row of padding"),
+    "a dense weight of padding": (("BF16", "I8"), put(CONV, (0, 5, 0), 1), CONV, "row of padding"),
+    "a dense weight of no column": (("BF16", "I8"), put(CONV, (-1, 0, -1), 1), CONV, "past its last column"),
+    "code -128": (("I8",), put(VALUES, (1, 2, 0), -128), VALUES, "a code is -128"),
+    "dense code -128": (("I8",), put(CONV, (1, 2, 0), -128), CONV, "a code is -128"),
+    "a scale below zero": (("I8",), put(SCALES, (1, 2), -1e-3), SCALES, "between 0 and"),
+    "a scale that makes infinite weights": (("I8",), put(SCALES, (1, 2), 3e36), SCALES, "between 0 and"),
+    "a scale of padding": (("I8",), put(SCALES, (-1, 15), 1e-3), SCALES, "row of padding"),
+    "a scale of NaN": (("I8",), put(SCALES, (1, 2), np.nan), SCALES, "not finite"),
+    "a NaN": (("BF16",), put(VALUES, (1, 2, 0), 0x7FC0), VALUES, "not finite"),
+    "an infinity": (("BF16",), put(VALUES, (1, 2, 0), 0xFF80), VALUES, "not finite"),
+    "a dense infinity": (("BF16",), put(CONV, (1, 2, 0), 0x7F80), CONV, "not finite"),
+}
+
+
+UNIT_COLUMNS, UNIT_VALUES, UNIT_STARTS = (
+    f"02/lstm.recurrent/{part}" for part in ("columns", "values", "starts")
+)
+FC_COLUMNS, FC_VALUES, FC_STARTS = (f"02/fc.weight/{part}" for part in ("columns", "values", "starts"))
+
+
+def into_padding(parts: Parts) -> None:
+    """Moves the last weight of the last row of `fc.weight` into the row after it, which is padding."""
+    parts.array(FC_STARTS)[4] -= 1
+
+
+UNITS = {  # name: (layouts, what becomes of the data, field, words of the message)
+    "a column out of range": (
+        ("tile4", "tile8", "csr"),
+        put(UNIT_COLUMNS, (0,), 6),
+        UNIT_COLUMNS,
+        "out of range for a matrix of [126] columns",
+    ),
+    "a column twice": (("tile4", "csr"), put(FC_COLUMNS, (1,), 0), FC_COLUMNS, "does not rise at "),
+    "starts that fall": (
+        ("tile4", "tile8", "csr"),
+        put(UNIT_STARTS, (1,), 999),
+        UNIT_STARTS,
+        "falls from 999",
+    ),
+    "starts that end early": (
+        ("tile4", "tile8", "csr"),
+        put(UNIT_STARTS, (-1,), 1),
+        UNIT_STARTS,
+        "ends with 1 where",
+    ),
+    "a column past the last": (
+        ("tile4", "tile8", "csr"),
+        put(UNIT_COLUMNS, (-1,), 1),
+        UNIT_COLUMNS,
+        "not zero past its last (tile|weight)",
+    ),
+    "a weight past the last": (
+        ("csr",),
+        put(FC_VALUES, (-1,), 1),
+        FC_VALUES,
+        "not zero past its last weight",
+    ),
+    "a weight past the last column": (
+        ("tile4", "tile8"),
+        put(FC_VALUES, (-1, 0, -1), 1),
+        FC_VALUES,
+        "a weight past the last column",
+    ),
+    "a weight of padding": (("tile8",), put(FC_VALUES, (0, 5, 0), 1), FC_VALUES, "row of padding"),
+    "a row of padding": (("csr",), into_padding, FC_VALUES, "row of padding"),
+    "-0 of padding": (("tile8",), put(FC_VALUES, (0, 5, 0), -0.0), FC_VALUES, "row of padding"),
+    "-0 past the last": (("csr",), put(FC_VALUES, (-1,), -0.0), FC_VALUES, "not zero past its last weight"),
+    "a NaN": (("tile8", "csr"), put(FC_VALUES, (0,), np.nan), FC_VALUES, "not finite|in a row of padding"),
+}
+
+
+@pytest.mark.parametrize(
+    ("layout", "case"), [(layout, case) for case, lies in UNITS.items() for layout in lies[0]]
+)
+def test_data_of_other_layouts_that_lies(layout, case, tmp_path):
+    """`lstm.recurrent` has 80 rows and 6 columns, `fc.weight` 4 and 17."""
+    _, change, field, words = UNITS[case]
+    block = {"tile4": (4, 4), "tile8": (8, 8), "csr": (1, 1)}[layout]
+    write_small(tmp_path / "whole", block)
+    parts = Parts.of(tmp_path / "whole")
+    change(parts)
+    (tmp_path / "m").write_bytes(parts.with_checksums().with_description().to_bytes())
+    with pytest.raises(FormatError, match=words) as caught:
+        read_all(tmp_path / "m")
+    assert caught.value.field == field
+
+
+@pytest.fixture(scope="module")
+def typed_paths(tmp_path_factory):
+    """Files of the small network in each type."""
+    folder = tmp_path_factory.mktemp("typed")
+    for dtype in ("BF16", "I8"):
+        write_small(folder / dtype, dtype=dtype)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("dtype", "case"), [(dtype, case) for case, lies in TYPED.items() for dtype in lies[0]]
+)
+def test_data_of_other_types_that_lies(dtype, case, typed_paths, tmp_path):
+    _, change, field, words = TYPED[case]
+    parts = Parts.of(typed_paths / dtype)
+    change(parts)
+    raw = parts.with_checksums().with_description().to_bytes()
+    (tmp_path / "m").write_bytes(raw)
+    with pytest.raises(FormatError, match=words) as caught:
+        read_all(tmp_path / "m")
+    begin = len(raw) - len(parts.data) + parts.header[field]["data_offsets"][0]
+    assert (caught.value.field, caught.value.offset) == (field, begin)
+    trusting = ModelFile.open(tmp_path / "m", verify=False)
+    if words == "not finite":
+        trusting.parameters("large")
+    else:
+        with pytest.raises(FormatError, match=words):
+            trusting.parameters("large")
+
+
 def test_a_file_that_shrinks_while_it_is_open(tmp_path):
     write_small(tmp_path / "m")
     file = ModelFile.open(tmp_path / "m")

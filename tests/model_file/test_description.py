@@ -120,11 +120,21 @@ DESCRIPTIONS = {  # name: (what becomes of the description, field, words of the 
     "other gates": (lambda d: lstm(d).update(gates=1), "matrices[1].gates", "the architecture says 4"),
     "another type": (lambda d: lstm(d).update(type="fc"), "matrices[1].type", "the architecture says 'lstm'"),
     "a layout nobody knows": (
-        lambda d: lstm(d).update(layout="csr"),
+        lambda d: lstm(d).update(layout="coo"),
         "matrices[1].layout",
-        "strip16 or dense16",
+        "must be one of strip16",
     ),
-    "a dtype of later": (lambda d: lstm(d).update(dtype="I8"), "matrices[1].dtype", "must be F32"),
+    "a dtype of later": (lambda d: lstm(d).update(dtype="I4"), "matrices[1].dtype", "F32, BF16, I8, not I4"),
+    "a dtype that lies": (
+        lambda d: d["matrices"][0].update(dtype="BF16"),
+        "base/conv.kernel",
+        "must be BF16 [11, 16, 2]",
+    ),
+    "scales that are not there": (
+        lambda d: d["matrices"][0].update(dtype="I8"),
+        "base/conv.kernel/scales",
+        "no tensor",
+    ),
     "strips without blocks": (
         lambda d: lstm(d).update(block=None),
         "matrices[1].layout",

@@ -59,7 +59,8 @@ TEXTS = {  # name: (what becomes of the header's text, field)
     "infinity": (lambda text: text[:-1] + ',"base/x":1e999}', "header"),
     "a number of 5000 digits": (lambda text: text[:-1] + f',"base/x":{"9" * 5000}}}', "header"),
     "100,000 brackets": (lambda text: text[:-1] + f',"base/x":{"[" * 100_000}}}', "header"),
-    "half a surrogate pair": (lambda text: text.replace("CC-BY", "\\ud800"), "sparrot.crc32"),
+    "half a surrogate pair": (lambda text: text.replace("CC-BY", "\\ud800"), "header"),
+    "half a surrogate pair in a name": (lambda text: text[:-1] + ',"\\ud800":{}}', "header"),
 }
 
 
@@ -69,6 +70,14 @@ def test_headers_that_are_no_json_object(case, small_path, refusal):
     parts = Parts.of(small_path)
     error = refusal(parts.to_bytes(change(json.dumps(parts.header))))
     assert (error.field, error.offset) == (field, HEADER)
+
+
+def test_half_a_surrogate_pair_in_the_description(small_path, refusal):
+    parts = Parts.of(small_path)
+    parts.described["licence"] = "\ud800"
+    error = refusal(parts.with_description().to_bytes())
+    assert (error.field, error.offset) == ("sparrot", HEADER)
+    assert "half a surrogate pair" in error.fact
 
 
 def renamed(header: dict, old: str, new: str) -> None:
@@ -120,13 +129,13 @@ ENTRIES = {  # name: (what becomes of the tensors, field, words of the message)
     "no object": (lambda h: h.update({CONV: 1}), CONV, "must be an object"),
     "a missing field": (lambda h: h[CONV].pop("dtype"), CONV, "missing field `dtype`"),
     "an unknown field": (lambda h: h[CONV].update(x=1), CONV, "unknown field `x`"),
-    "an unknown dtype": (lambda h: h[CONV].update(dtype="BF16"), f"{CONV}.dtype", "must be one of"),
+    "an unknown dtype": (lambda h: h[CONV].update(dtype="F16"), f"{CONV}.dtype", "must be one of"),
     "a dtype that is no text": (lambda h: h[CONV].update(dtype=["F32"]), f"{CONV}.dtype", "must be text"),
     "another dtype": (lambda h: h[BIAS].update(dtype="U32"), BIAS, "must be F32"),
     "a negative size": (lambda h: h[CONV].update(shape=[-1, 16]), f"{CONV}.shape", "sizes"),
     "a fraction of a size": (lambda h: h[CONV].update(shape=[1.5, 16]), f"{CONV}.shape", "sizes"),
     "a true size": (lambda h: h[CONV].update(shape=[True, 16]), f"{CONV}.shape", "sizes"),
-    "three dimensions": (lambda h: h[CONV].update(shape=[1, 2, 3]), f"{CONV}.shape", "at most 2"),
+    "four dimensions": (lambda h: h[CONV].update(shape=[1, 2, 3, 4]), f"{CONV}.shape", "at most 3"),
     "sizes that overflow": (
         lambda h: h[CONV].update(shape=[1 << 62, 1 << 62]),
         f"{CONV}.shape",

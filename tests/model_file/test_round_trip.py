@@ -3,12 +3,15 @@
 import tempfile
 import threading
 import weakref
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.numpy
+import safetensors.torch
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +19,7 @@ from architectures import architectures, parameters
 from model_file.written import (
     SMALL,
     Parts,
+    as_stored,
     at_level,
     block_mask,
     describe,
@@ -25,16 +29,18 @@ from model_file.written import (
     write_small,
 )
 from sparrot.architecture import Architecture, LayerNorm, Linear
-from sparrot.model_file import LevelToWrite, ModelFile, packing, write_model
-from sparrot.model_file.strips import Piece, pack
+from sparrot.model_file import LevelToWrite, ModelFile, Storage, layout_of_block, packing, write_model
+from sparrot.model_file.pieces import Units, gather
 from sparrot.text import train_sentencepiece
 
-BLOCKS = st.sampled_from([(16, 1), (4, 4), (1, 1), (12, 2), (32, 32), (8, 3), (16, 16)])
+LAYOUTS = st.sampled_from(["strip16", "tile4", "tile8", "csr"])
+TYPES = st.sampled_from(["F32", "BF16", "I8"])
+BLOCKS = st.sampled_from([(16, 1), (4, 4), (8, 8), (1, 1), (12, 2), (32, 32), (8, 3), (16, 16)])
 
 
 @st.composite
 def models(draw):
-    """An architecture, parameters, one to four nested levels, and a block shape for each matrix."""
+    """An architecture, parameters, one to four nested levels, and how each matrix is stored."""
     architecture = draw(architectures(streaming=draw(st.booleans())))
     weights = parameters(architecture, seed=draw(st.integers(0, 1000)))
     sparsities = sorted(draw(st.lists(st.floats(0, 1), min_size=1, max_size=4)))
@@ -47,35 +53,40 @@ def models(draw):
         )
         for i, sparsity in enumerate(sparsities)
     ]
-    return architecture, weights, levels, blocks
+    dtypes = draw(st.fixed_dictionaries({m.name: TYPES for m in architecture.matrices()}))
+    layouts = draw(st.none() | LAYOUTS)  # None: those that are chosen for the blocks
+    layout_of = layout_of_block if layouts is None else lambda block: layouts
+    return architecture, weights, levels, Storage(blocks, dtypes, layout_of=layout_of)
 
 
 @settings(max_examples=40, deadline=None)
 @given(models())
 def test_every_level_is_the_masked_parameters_bit_for_bit(model):
-    architecture, weights, levels, blocks = model
+    architecture, weights, levels, storage = model
+    stored = as_stored(weights, levels, storage.dtypes)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model"
-        write_model(path, describe(architecture), weights, levels, blocks)
+        write_model(path, describe(architecture), weights, levels, storage)
         file = ModelFile.open(path)
         assert file.description == describe(architecture)
         for level in levels:
-            assert differing(at_level(weights, level), file.parameters(level.name)) == []
+            assert differing(at_level(stored, level), file.parameters(level.name)) == []
 
 
 @settings(max_examples=15, deadline=None)
 @given(models(), st.data())
 def test_a_level_is_the_same_bits_in_a_copy_that_ends_with_it(model, data):
-    architecture, weights, levels, blocks = model
+    architecture, weights, levels, storage = model
+    stored = as_stored(weights, levels, storage.dtypes)
     last = data.draw(st.integers(0, len(levels) - 1))
     with tempfile.TemporaryDirectory() as folder:
         path, copy = Path(folder) / "model", Path(folder) / "copy"
-        write_model(path, describe(architecture), weights, levels, blocks)
+        write_model(path, describe(architecture), weights, levels, storage)
         ModelFile.open(path).max_level_copy(copy, levels[last].name)
         assert ModelFile.open(copy).levels == ModelFile.open(path).levels[last:]
         assert ModelFile.open(copy).missing_levels == []
         for level in levels[last:]:
-            assert differing(at_level(weights, level), ModelFile.open(copy).parameters(level.name)) == []
+            assert differing(at_level(stored, level), ModelFile.open(copy).parameters(level.name)) == []
         whole_data, copied_data = Parts.of(path).data, Parts.of(copy).data
         assert whole_data.startswith(copied_data)
         assert len(copied_data) == Parts.of(path).described["stops"][-1 - last]["end"]
@@ -116,6 +127,33 @@ def test_a_matrix_that_no_level_prunes_is_in_the_base(small_path):
     stored = {entry.matrix.name: (entry.layout, entry.block) for entry in ModelFile.open(small_path).matrices}
     assert stored["conv.kernel"] == ("dense16", None)
     assert stored["lstm.input"] == ("strip16", (4, 1))
+
+
+@pytest.mark.parametrize(
+    ("block", "layout"),
+    [
+        ((4, 4), "tile4"),
+        ((8, 8), "tile8"),
+        ((1, 1), "csr"),
+        ((2, 8), "csr"),
+        ((3, 16), "csr"),
+        ((4, 1), "strip16"),
+        ((8, 4), "strip16"),
+        ((12, 2), "strip16"),
+        ((16, 1), "strip16"),
+        ((16, 16), "strip16"),
+        ((32, 32), "strip16"),
+    ],
+)
+def test_the_layout_of_a_block_shape(tmp_path, block, layout):
+    write_small(tmp_path / "m", block)
+    stored = {entry.matrix.name: entry.layout for entry in ModelFile.open(tmp_path / "m").matrices}
+    assert stored == {name: "dense16" if name == "conv.kernel" else layout for name in stored}
+
+
+def test_another_layout_may_be_named(tmp_path):
+    write_small(tmp_path / "m", (16, 1), layout_of=lambda block: "csr" if block == (16, 1) else "tile4")
+    assert ModelFile.open(tmp_path / "m").matrices[1].layout == "csr"
 
 
 def test_a_mask_that_keeps_everything_prunes_nothing(tmp_path):
@@ -171,9 +209,23 @@ def test_the_stock_library_opens_files_and_copies(small_path, tmp_path):
             np.testing.assert_array_equal(array, parts.array(name))
 
 
-def test_every_tensor_is_aligned_and_the_base_comes_first(small_path):
-    raw = small_path.read_bytes()
-    header = Parts.of(small_path).header
+@pytest.mark.parametrize("block", [(4, 1), (4, 4), (8, 8), (1, 1)])
+@pytest.mark.parametrize("dtype", ["BF16", "I8"])
+def test_the_stock_library_opens_every_type_and_layout(tmp_path, dtype, block):
+    write_small(tmp_path / "m", block, dtype=dtype)
+    stock, parts = safetensors.torch.load_file(tmp_path / "m"), Parts.of(tmp_path / "m")
+    assert set(stock) == set(parts.header) - {"__metadata__"}
+    for name, tensor in stock.items():
+        assert parts.array(name).tobytes() == tensor.contiguous().view(torch.uint8).numpy().tobytes()
+    assert stock["00/lstm.input/values"].dtype == {"BF16": torch.bfloat16, "I8": torch.int8}[dtype]
+
+
+@pytest.mark.parametrize("block", [(16, 1), (4, 4), (8, 8), (1, 1)])
+@pytest.mark.parametrize("dtype", ["F32", "BF16", "I8"])
+def test_every_tensor_is_aligned_and_the_base_comes_first(tmp_path, dtype, block):
+    write_small(tmp_path / "m", block, dtype=dtype)
+    raw = (tmp_path / "m").read_bytes()
+    header = Parts.of(tmp_path / "m").header
     names = [name for name in header if name != "__metadata__"]
     starts = [header[name]["data_offsets"][0] for name in names]
     assert (8 + int.from_bytes(raw[:8], "little")) % 64 == 0
@@ -223,25 +275,31 @@ def test_a_level_costs_the_file_up_to_its_end(small_path):
     assert bytes_of[0] - bytes_of[2] == file.stops[2].end - file.stops[0].end
 
 
-def _without_last_group(piece: Piece) -> Piece:
-    values = piece.values.copy()
+def _without_last_unit(units: Units) -> Units:
+    values = units.values.copy()
     values[-1:] = 0
-    return Piece(piece.starts, piece.columns, values)
+    return Units(units.starts, units.columns, values)
 
 
-MUTANTS: dict[str, Callable[..., Piece]] = {
-    "a group is lost": lambda w, a, g: _without_last_group(pack(w, a, g)),
-    "scaled by 1.0001": lambda w, a, g: pack(w * np.float32(1.0001), a, g),
-    "a block is transposed": lambda w, a, g: pack(np.roll(w, 1, axis=1), a, g),
-    "rows are off by one": lambda w, a, g: pack(np.roll(w, 1, axis=0), a, g),
-    "gates are swapped": lambda w, a, g: pack(np.roll(w, len(w) // g, axis=0), a, g),
-    "the mask is ignored": lambda w, a, g: pack(w, np.ones_like(a), g),
+MUTANTS: dict[str, Callable[..., Units]] = {
+    "a unit is lost": lambda w, a, g, u: _without_last_unit(gather(w, a, g, u)),
+    "scaled by 1.0001": lambda w, a, g, u: gather(w * np.float32(1.0001), a, g, u),
+    "a block is transposed": lambda w, a, g, u: gather(np.roll(w, 1, axis=1), a, g, u),
+    "rows are off by one": lambda w, a, g, u: gather(np.roll(w, 1, axis=0), a, g, u),
+    "gates are swapped": lambda w, a, g, u: gather(np.roll(w, len(w) // g, axis=0), a, g, u),
+    "the mask is ignored": lambda w, a, g, u: gather(w, np.ones_like(a), g, u),
 }
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_mutant_of_the_packing_is_caught(mutant, tmp_path, monkeypatch):
-    monkeypatch.setattr(packing, "pack", MUTANTS[mutant])
+    monkeypatch.setattr(packing, "gather", MUTANTS[mutant])
     weights = write_small(tmp_path / "m")
     expected = at_level(weights, three_levels(SMALL, (4, 1))[1])
     assert "lstm.recurrent" in differing(expected, read_all(tmp_path / "m")["medium"])
+
+
+def test_float32_strips_are_the_bytes_that_they_always_were(tmp_path):
+    for block, crc32 in {(4, 1): 0xB93B398A, (16, 1): 0xBC791975, (12, 2): 0xF660DA34}.items():
+        write_small(tmp_path / "m", block)
+        assert zlib.crc32((tmp_path / "m").read_bytes()) == crc32

@@ -241,7 +241,7 @@ def test_measured_accuracies_that_are_refused(tmp_path):
     (tmp_path / "m").write_bytes(raw[:-64])
     with (
         pytest.warns(UserWarning),
-        pytest.raises(ValueError, match="is cut; add accuracies to the whole file"),
+        pytest.raises(ValueError, match="is cut; take the whole file"),
     ):
         with_measured(tmp_path / "m", {"small": {"dev": ACCURACY}})
 

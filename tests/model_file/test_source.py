@@ -47,8 +47,8 @@ def test_processes_that_share_an_open_file_do_not_move_each_other(path):
 
 def test_the_system_may_read_less_at_once(path, monkeypatch):
     """Linux reads at most 2 GiB in one call."""
-    pread = os.pread
-    monkeypatch.setattr(os, "pread", lambda file, n_bytes, place: pread(file, min(n_bytes, 7), place))
+    preadv = os.preadv
+    monkeypatch.setattr(os, "preadv", lambda file, to, place: preadv(file, [to[0][:7]], place))
     assert Source(path).read(11, 100) == BYTES[11:111]
 
 

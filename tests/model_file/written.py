@@ -2,16 +2,26 @@
 
 import json
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from architectures import parameters
 from sparrot.architecture import Architecture, Convolution, LayerNorm, Linear, Matrix, Recurrent
 from sparrot.features import FeatureConfig
-from sparrot.model_file import LevelToWrite, ModelDescription, ModelFile, write_model
+from sparrot.model_file import (
+    LevelToWrite,
+    ModelDescription,
+    ModelFile,
+    Storage,
+    WeightType,
+    layout_of_block,
+    write_model,
+)
 from sparrot.text import CharacterTokens, Tokens
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
@@ -82,12 +92,20 @@ def three_levels(architecture: Architecture, block: tuple[int, int], seed: int =
 
 
 def write_small(
-    path: Path, block: tuple[int, int] = (4, 1), tokens: Tokens | None = None
+    path: Path,
+    block: tuple[int, int] = (4, 1),
+    tokens: Tokens | None = None,
+    dtype: WeightType = "F32",
+    layout_of: Callable[[tuple[int, int]], str] = layout_of_block,
 ) -> dict[str, np.ndarray]:
     """The parameters of a file of `SMALL` with three levels."""
     weights = parameters(SMALL, seed=5)
-    blocks = {matrix.name: block for matrix in SMALL.matrices()}
-    write_model(path, describe(SMALL, tokens), weights, three_levels(SMALL, block), blocks)
+    storage = Storage(
+        blocks={matrix.name: block for matrix in SMALL.matrices()},
+        dtypes={matrix.name: dtype for matrix in SMALL.matrices()},
+        layout_of=layout_of,
+    )
+    write_model(path, describe(SMALL, tokens), weights, three_levels(SMALL, block), storage)
     return weights
 
 
@@ -97,6 +115,29 @@ def at_level(weights: dict[str, np.ndarray], level: LevelToWrite) -> dict[str, n
         name: np.where(level.kept[name], values, np.float32(0)) if name in level.kept else values
         for name, values in weights.items()
     }
+
+
+def as_stored(
+    weights: dict[str, np.ndarray], levels: list[LevelToWrite], dtypes: dict[str, WeightType]
+) -> dict[str, np.ndarray]:
+    """The parameters after a trip through the types of their matrices, by torch and in float64."""
+    return {
+        name: rounded(w, levels[0].kept.get(name, np.True_), dtypes.get(name, "F32"))
+        for name, w in weights.items()
+    }
+
+
+def rounded(weights: np.ndarray, densest: np.ndarray, dtype: WeightType) -> np.ndarray:
+    """A matrix (rows, columns) as its type holds it: float32. `densest` is the mask of the densest level."""
+    if dtype == "F32":
+        return weights
+    if dtype == "BF16":
+        return torch.from_numpy(weights).to(torch.bfloat16).float().numpy()
+    scales = abs(np.where(densest, weights, 0)).max(axis=1, keepdims=True) / np.float32(127)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        codes = np.round(weights.astype(np.float64) / scales)
+    codes = np.where(scales > 0, np.clip(codes, -127, 127), 0)
+    return (codes + 0.0).astype(np.float32) * scales  # no code is −0
 
 
 def read_all(path: Path) -> dict[str, dict[str, np.ndarray]]:
@@ -109,6 +150,16 @@ def differing(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> list[str]:
     """Names of the parameters that are not the same bits."""
     assert list(a) == list(b)
     return [n for n in a if a[n].shape != b[n].shape or np.any(a[n].view(np.uint32) != b[n].view(np.uint32))]
+
+
+DTYPES = {  # BF16 as its bits
+    "F32": np.float32,
+    "BF16": np.uint16,
+    "I8": np.int8,
+    "U32": np.uint32,
+    "U16": np.uint16,
+    "U8": np.uint8,
+}
 
 
 @dataclass
@@ -128,10 +179,9 @@ class Parts:
 
     def array(self, name: str) -> np.ndarray:
         """A tensor, as a view to write to."""
-        dtypes = {"F32": np.float32, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8}
         entry = self.header[name]
         begin, end = entry["data_offsets"]
-        flat = np.frombuffer(memoryview(self.data)[begin:end], dtypes[entry["dtype"]])
+        flat = np.frombuffer(memoryview(self.data)[begin:end], DTYPES[entry["dtype"]])
         return flat.reshape(entry["shape"])
 
     def with_checksums(self) -> "Parts":

@@ -1,14 +1,14 @@
 """`sparrot eval`: errors, size and speed of every level of a model."""
 
 import json
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sparrot.cli.console import table_console
+from sparrot.cli.measuring import chosen_levels, errors_of, measure
 from sparrot.cli.models import model_path
 from sparrot.cli.outputs import check_outputs, write_text
 from sparrot.cli.transcribe import Decoder
@@ -35,6 +35,7 @@ def evaluate(  # one parameter an option: typer makes the command line of them
     levels: Annotated[str, typer.Option(help="all, or names with commas between them.")] = "all",
     decoder: Annotated[Decoder, typer.Option(help="How the tokens are searched for.")] = Decoder.GREEDY,
     beam: Annotated[int, typer.Option(help="Hypotheses that the beam search keeps.")] = 8,
+    threads: Annotated[int, typer.Option(help="Threads that the engine computes on.")] = 1,
     hypotheses: Annotated[
         Path | None, typer.Option(help="File for what was recognised: JSONL, one utterance and level a line.")
     ] = None,
@@ -49,9 +50,10 @@ def evaluate(  # one parameter an option: typer makes the command line of them
     Every utterance is one segment, however long its pauses. A test set is for one last look after every
     decision; until then there is dev.
     """
-    from sparrot.engine import DecodingOptions
+    from sparrot.engine import DecodingOptions, set_threads
     from sparrot.model_file import ModelFile, with_measured
 
+    set_threads(threads)
     if write and model is None:
         raise ValueError(
             "--write needs the name of a model file: without one it would rewrite the digits model that "
@@ -61,7 +63,7 @@ def evaluate(  # one parameter an option: typer makes the command line of them
     file = ModelFile.open(path)
     _check_files(file, on, hypotheses, write=write)
     options = DecodingOptions(decoder=decoder.value, beam=beam, endpoints=None)
-    results = _results(file, on, levels, options)
+    results = measure(file, on, chosen_levels(file, levels), options)
     if as_json:
         described = {"model": file.description.name, "set": on, "levels": [r.to_json() for r in results]}
         typer.echo(json.dumps(described, indent=2))
@@ -70,7 +72,7 @@ def evaluate(  # one parameter an option: typer makes the command line of them
     if hypotheses is not None:
         _write_hypotheses(hypotheses, results)
     if write:
-        with_measured(path, {r.level.name: {on: _errors(r)} for r in results})
+        with_measured(path, {r.level.name: {on: errors_of(r)} for r in results})
 
 
 def _check_files(file: "ModelFile", on: str, hypotheses: Path | None, *, write: bool) -> None:
@@ -82,54 +84,6 @@ def _check_files(file: "ModelFile", on: str, hypotheses: Path | None, *, write: 
     if write:
         file.require_whole()
         check_writable(file.path)
-
-
-def _results(file: "ModelFile", on: str, levels: str, options: Any) -> "list[LevelResult]":
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from sparrot.corpora.sources import read_sources
-    from sparrot.engine.evaluation import evaluate_level
-
-    chosen = [level.name for level in file.levels] if levels == "all" else levels.split(",")
-    for level in chosen:
-        file.level(level)
-    utterances = read_sources(_sources(file, on))
-    if not any(utterance.text.split() for utterance in utterances):
-        raise ValueError(f"the texts of `{on}` have no word, so there is no error rate")
-    with Progress(console=Console(file=sys.stderr), transient=True) as progress:
-        task = progress.add_task("recognising", total=len(chosen) * len(utterances))
-        return [
-            evaluate_level(file, level, utterances, options, lambda: progress.advance(task))
-            for level in chosen
-        ]
-
-
-def _sources(file: "ModelFile", on: str) -> Sequence[str]:
-    """The manifests of a set that the recipe names, or `on` itself."""
-    data = _section(file.description.configuration, "data")
-    named = _section(data, "test")
-    if on == "dev" and isinstance(data.get("dev"), list):
-        return [str(source) for source in data["dev"]]
-    if on in named:
-        return [str(named[on])]
-    if not on.startswith("packaged:") and not Path(on).exists():
-        sets = ", ".join([*(["dev"] if "dev" in data else []), *named]) or "none"
-        raise ValueError(
-            f"there is no set `{on}`: the model's recipe names {sets}, and there is no such manifest"
-        )
-    return [on]
-
-
-def _section(configuration: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A section of a configuration, which may come from another trainer; empty if it is no section."""
-    section = configuration.get(name)
-    return section if isinstance(section, Mapping) else {}
-
-
-def _errors(result: "LevelResult") -> dict[str, float]:
-    counts = result.counts
-    return {"wer": counts.wer, "cer": counts.cer, "words": counts.words}
 
 
 def _write_hypotheses(path: Path, results: "Sequence[LevelResult]") -> None:

@@ -1,9 +1,13 @@
 """The model file: its format, its writer and its reader."""
 
+from sparrot.model_file.conversion import convert
 from sparrot.model_file.description import LevelDescription, Measured, ModelDescription, Stop
 from sparrot.model_file.errors import FormatError
 from sparrot.model_file.layout import MatrixLayout
 from sparrot.model_file.reader import ModelFile, with_measured
+from sparrot.model_file.stop_data import PieceData, StopData
+from sparrot.model_file.storage import Storage, dtypes_of, layout_of_block
+from sparrot.model_file.weight_types import WeightType
 from sparrot.model_file.writer import LevelToWrite, write_model
 
 __all__ = [
@@ -14,7 +18,14 @@ __all__ = [
     "Measured",
     "ModelDescription",
     "ModelFile",
+    "PieceData",
     "Stop",
+    "StopData",
+    "Storage",
+    "WeightType",
+    "convert",
+    "dtypes_of",
+    "layout_of_block",
     "with_measured",
     "write_model",
 ]

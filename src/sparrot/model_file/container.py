@@ -19,7 +19,7 @@ from sparrot.model_file.strips import round_up
 
 MAX_HEADER_BYTES: Final = 16 << 20
 MAX_DATA_BYTES: Final = (1 << 63) - 1
-MAX_DIMENSIONS: Final = 2
+MAX_DIMENSIONS: Final = 3
 _METADATA: Final = "__metadata__"
 
 ReadBytes = Callable[[int, int], bytes]  # position, number of bytes

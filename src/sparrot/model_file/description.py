@@ -85,8 +85,8 @@ class Stop:
     end:              that byte.
     crc32:            of the stop's own range, from the end of the stop before it.
     overall_sparsity: share of all parameters dropped there.
-    blocks:           blocks kept there of each strip16 matrix.
-    groups:           groups that the stop's own segment adds to each strip16 matrix.
+    blocks:           blocks kept there of each matrix that a level prunes.
+    groups:           groups (tiles, weights: what its layout counts) that the stop's own segment adds to it.
     """
 
     end: int

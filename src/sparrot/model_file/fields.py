@@ -17,7 +17,8 @@ T = TypeVar("T")
 def parse_object(text: str, where: str) -> dict[str, Any]:
     """The JSON object that `text` is.
 
-    Raises FormatError on anything else, on a name that is there twice, and on NaN or infinity.
+    Raises FormatError on anything else, on a name that is there twice, on NaN or infinity, and on half a
+    surrogate pair, which could not be written again.
     """
 
     def refuse(reason: str) -> FormatError:
@@ -37,8 +38,11 @@ def parse_object(text: str, where: str) -> dict[str, Any]:
 
     try:
         parsed = json.loads(text, object_pairs_hook=unique, parse_float=finite, parse_constant=finite)
+        json.dumps(parsed, ensure_ascii=False).encode()
     except FormatError:
         raise
+    except UnicodeEncodeError:
+        raise refuse("holds half a surrogate pair, which is no character") from None
     except (ValueError, RecursionError) as error:
         raise refuse(f"cannot be parsed: {error}") from None
     if not isinstance(parsed, dict):

@@ -6,39 +6,63 @@ from math import prod
 from typing import Final, Literal, TypeAlias
 
 from sparrot.architecture import Matrix, Vector
-from sparrot.model_file.strips import (
-    COLUMNS_MULTIPLE,
-    MAX_COLUMNS,
-    STARTS_MULTIPLE,
-    STRIP_ROWS,
-    n_strips,
-    round_up,
-)
+from sparrot.model_file.strips import STRIP_ROWS, n_strips, round_up
+from sparrot.model_file.weight_types import WEIGHT_BYTES, WeightType, columns_per_group
 
-Layout: TypeAlias = Literal["strip16", "dense16"]
-Dtype: TypeAlias = Literal["F32", "U32", "U16", "U8"]
+Layout: TypeAlias = Literal["strip16", "tile4", "tile8", "csr", "dense16"]
+Dtype: TypeAlias = Literal["F32", "BF16", "I8", "U32", "U16", "U8"]
+Shape: TypeAlias = tuple[int, ...]
 
 ALIGNMENT = 64
-DTYPE_BYTES: Final[dict[str, int]] = {"F32": 4, "U32": 4, "U16": 2, "U8": 1}
+DTYPE_BYTES: Final[dict[str, int]] = {"F32": 4, "BF16": 2, "I8": 1, "U32": 4, "U16": 2, "U8": 1}
 SENTENCEPIECE: Final = "base/sentencepiece"
 MAX_STOPS: Final = 32
+MAX_COLUMNS: Final = 1 << 16  # what a u16 can name
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What one index of a layout names the column of.
+
+    rows, columns:  of a matrix in strips.
+    noun, row_noun: what the layout calls it, or a group of them, and a row of them.
+    """
+
+    rows: int
+    columns: int
+    noun: str
+    row_noun: str
+
+
+UNITS: Final[dict[str, Unit]] = {
+    "strip16": Unit(STRIP_ROWS, 1, "group", "strip"),
+    "tile4": Unit(4, 4, "tile", "row of tiles"),
+    "tile8": Unit(8, 8, "tile", "row of tiles"),
+    "csr": Unit(1, 1, "weight", "row"),
+}
+LAYOUTS: Final = (*UNITS, "dense16")
 
 
 @dataclass(frozen=True)
 class MatrixLayout:
-    """How a matrix is stored: `strip16` in segments, or `dense16` in the base if no level prunes it.
+    """How a matrix is stored: in segments, or as `dense16` in the base if no level prunes it.
 
     block: rows and columns of the blocks that levels drop; None for dense16.
+    dtype: of its weights; int8 codes have a scale a row in the base.
     """
 
     matrix: Matrix
     layout: Layout
     block: tuple[int, int] | None
+    dtype: WeightType = "F32"
 
     def __post_init__(self) -> None:
-        if (self.layout == "strip16") != (self.block is not None):
-            raise ValueError(f"matrix `{self.matrix.name}`: strip16 has a block shape, dense16 has none")
-        if self.layout == "strip16" and self.matrix.columns > MAX_COLUMNS:
+        if (self.layout == "dense16") != (self.block is None):
+            raise ValueError(
+                f"matrix `{self.matrix.name}`: dense16 has no block shape, and any other layout "
+                "has a block shape"
+            )
+        if self.layout != "dense16" and self.matrix.columns > MAX_COLUMNS:
             raise ValueError(
                 f"matrix `{self.matrix.name}` has {self.matrix.columns} columns; one that a level prunes can "
                 f"have {MAX_COLUMNS}, as its column indices take 16 bits. Leave it out of the levels"
@@ -58,6 +82,59 @@ class MatrixLayout:
         per_gate = -(-self.matrix.rows // self.matrix.gates // rows)
         return self.matrix.gates * per_gate * -(-self.matrix.columns // columns)
 
+    @property
+    def unit(self) -> Unit:
+        """What an index names; not for dense16, which has none."""
+        return UNITS[self.layout]
+
+    @property
+    def unit_rows(self) -> int:
+        """Rows of units, padding included."""
+        return self.strips * STRIP_ROWS // self.unit.rows
+
+    @property
+    def unit_columns(self) -> int:
+        """Columns of units; the last may reach past the matrix."""
+        return -(-self.matrix.columns // self.unit.columns)
+
+    @property
+    def indices_per_group(self) -> int:
+        """Columns in a group of strip16; elsewhere every unit stands alone."""
+        return columns_per_group(self.dtype) if self.layout == "strip16" else 1
+
+    @property
+    def max_groups(self) -> int:
+        """Groups of a segment that holds every unit."""
+        return self.unit_rows * -(-self.unit_columns // self.indices_per_group)
+
+    @property
+    def starts_shape(self) -> Shape:
+        """Of `starts`: an entry a row of units and one for the end, and 64 bytes filled up."""
+        return (round_up(self.unit_rows + 1, ALIGNMENT // DTYPE_BYTES["U32"]),)
+
+    def columns_shape(self, groups: int) -> Shape:
+        """Of `columns`: an entry an index, and 64 bytes filled up."""
+        return (round_up(groups * self.indices_per_group, ALIGNMENT // DTYPE_BYTES["U16"]),)
+
+    def values_shape(self, groups: int) -> Shape:
+        """Of `values`: groups of 64 bytes, or tiles or weights up to a multiple of 64 bytes."""
+        if self.layout == "strip16":
+            return (groups, STRIP_ROWS, *self._group_columns)
+        n_bytes = self.unit.rows * self.unit.columns * WEIGHT_BYTES[self.dtype]
+        sides = (self.unit.rows, self.unit.columns) if self.layout != "csr" else ()
+        return (round_up(groups, max(1, ALIGNMENT // n_bytes)), *sides)
+
+    @property
+    def dense_shape(self) -> Shape:
+        """Of the one tensor of dense16."""
+        per_strip = -(-self.matrix.columns // columns_per_group(self.dtype))
+        return (self.strips * per_strip, STRIP_ROWS, *self._group_columns)
+
+    @property
+    def _group_columns(self) -> Shape:
+        """The last size of a tensor of groups, left out where a group is one column."""
+        return (columns_per_group(self.dtype),)[: self.dtype != "F32"]
+
 
 @dataclass(frozen=True)
 class Tensor:
@@ -65,7 +142,7 @@ class Tensor:
 
     name: str
     dtype: Dtype
-    shape: tuple[int, ...]
+    shape: Shape
     start: int
 
     @property
@@ -77,6 +154,11 @@ class Tensor:
 def base_name(parameter: str) -> str:
     """The tensor of a vector, or of a matrix that no level prunes."""
     return f"base/{parameter}"
+
+
+def scales_name(matrix: str) -> str:
+    """The tensor of the scales of an int8 matrix."""
+    return f"base/{matrix}/scales"
 
 
 def piece_names(segment: int, matrix: str) -> tuple[str, str, str]:
@@ -93,7 +175,7 @@ def place_tensors(
 ) -> list[list[Tensor]]:
     """The tensors of each stop's own range, in the order of the file; the first stop's begin with the base.
 
-    groups: of each segment, sparsest first, the groups that it adds to every strip16 matrix.
+    groups: of each segment, sparsest first, the groups that it adds to every matrix but the dense16 ones.
     """
     shapes = [list(_base(matrices, vectors, sentencepiece_bytes)), *([] for _ in groups[1:])]
     for segment, added in enumerate(groups):
@@ -116,7 +198,7 @@ def stop_ends(placed: Sequence[Sequence[Tensor]]) -> list[int]:
     return ends
 
 
-_Shaped: TypeAlias = tuple[str, Dtype, tuple[int, ...]]
+_Shaped: TypeAlias = tuple[str, Dtype, Shape]
 
 
 def _base(
@@ -127,15 +209,17 @@ def _base(
     for vector in vectors:
         yield base_name(vector.name), "F32", (n_strips(vector.size, vector.gates), STRIP_ROWS)
     for stored in matrices:
+        if stored.dtype == "I8":
+            yield scales_name(stored.matrix.name), "F32", (stored.strips, STRIP_ROWS)
         if stored.layout == "dense16":
-            yield base_name(stored.matrix.name), "F32", (stored.strips * stored.matrix.columns, STRIP_ROWS)
+            yield base_name(stored.matrix.name), stored.dtype, stored.dense_shape
 
 
 def _segment(segment: int, matrices: Iterable[MatrixLayout], groups: Mapping[str, int]) -> Iterable[_Shaped]:
     for stored in matrices:
-        if stored.layout == "strip16":
+        if stored.layout != "dense16":
             n_groups = groups[stored.matrix.name]
             starts, columns, values = piece_names(segment, stored.matrix.name)
-            yield starts, "U32", (round_up(stored.strips + 1, STARTS_MULTIPLE),)
-            yield columns, "U16", (round_up(n_groups, COLUMNS_MULTIPLE),)
-            yield values, "F32", (n_groups, STRIP_ROWS)
+            yield starts, "U32", stored.starts_shape
+            yield columns, "U16", stored.columns_shape(n_groups)
+            yield values, stored.dtype, stored.values_shape(n_groups)

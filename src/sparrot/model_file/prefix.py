@@ -8,7 +8,7 @@ from sparrot.atomic import atomic_write
 from sparrot.model_file.contents import Contents, check_description, file_header
 from sparrot.model_file.description import FileDescription, LevelDescription, Measured
 from sparrot.model_file.source import Source
-from sparrot.model_file.stops import read_stop
+from sparrot.model_file.stop_data import read_stop
 
 
 def without_denser(file: FileDescription, level: LevelDescription) -> FileDescription:

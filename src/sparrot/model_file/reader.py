@@ -10,8 +10,10 @@ from sparrot.model_file.errors import FormatError
 from sparrot.model_file.layout import MatrixLayout
 from sparrot.model_file.prefix import with_accuracies, without_denser, write_prefix
 from sparrot.model_file.source import Source
-from sparrot.model_file.stops import add_segment, read_stop, unpack_base
+from sparrot.model_file.stop_data import Allocate, StopData, aligned_memory, read_stop
+from sparrot.model_file.stops import unpack_stops
 from sparrot.model_file.strips import Float32
+from sparrot.model_file.unnamed import SPARSITY, level_of_sparsity
 
 
 class ModelFile:
@@ -49,6 +51,11 @@ class ModelFile:
         return opened
 
     @property
+    def verify(self) -> bool:
+        """Whether checksums are compared and weights searched for values that are not finite."""
+        return self._verify
+
+    @property
     def description(self) -> ModelDescription:
         """What the model is, whatever its level."""
         return self._contents.file.model
@@ -74,10 +81,18 @@ class ModelFile:
         return [level.name for level in self._contents.file.levels if level.stop >= self._contents.n_stops]
 
     def level(self, name: str) -> LevelDescription:
-        """The level of that name. Raises ValueError, with the nearest, if the file holds none."""
+        """The level of that name, or of a sparsity: `sparsity=0.8` is the sparsest stop up to 80 % overall.
+
+        A stop without a level is called as it was asked for, and takes what is no weight from the next
+        denser level.
+
+        Raises: ValueError, with the nearest, if the file holds none.
+        """
         for level in self.levels:
             if level.name == name:
                 return level
+        if name.startswith(SPARSITY):
+            return level_of_sparsity(name, self._contents.file, len(self.stops))
         raise ValueError(self._no_level(name))
 
     def level_bytes(self, level: str) -> int:
@@ -87,35 +102,46 @@ class ModelFile:
     def parameters(self, level: str) -> dict[str, Float32]:
         """Every parameter at a level, with zeros where the level drops weights.
 
-        Returns: float32 by name, matrices (rows, columns) and vectors (size,) in the order of the
-        architecture, not to be written to; read anew at every call.
+        Returns: float32 by name, whatever the type in the file: matrices (rows, columns) and vectors
+                 (size,) in the order of the architecture, not to be written to; read anew at every call.
         Raises:  FormatError if the level's bytes are damaged; ValueError if there is no such level.
         """
         return self._read(self.level(level).stop)
 
+    def read_stop(self, stop: int, allocate: Allocate | None = aligned_memory) -> StopData:
+        """The tensors of a stop's own range as they lie in the file, to run them in place.
+
+        A level needs the ranges of all stops up to its own; that of stop 0 begins with the base. The bytes
+        are read into what `allocate` returns for their number: writable memory of at least as many,
+        beginning at a multiple of 64 bytes if the tensors are to. Without it they stay in the file, which
+        is mapped: its pages are shared by all processes that do so. Whoever runs them checks the indices.
+
+        Raises: FormatError if the bytes are cut or damaged; ValueError if there is no such stop.
+        """
+        if not 0 <= stop < len(self.stops):
+            raise ValueError(f"no stop {stop} in {self.path}, which holds stops 0 to {len(self.stops) - 1}")
+        try:
+            return read_stop(self._source, self._contents, stop, verify=self._verify, allocate=allocate)
+        except FormatError as error:
+            raise error.while_reading(self.path) from None
+
     def require_whole(self) -> None:
-        """Nothing; raises ValueError if levels were cut off the file, to which nothing can then be added."""
+        """Nothing; raises ValueError if levels were cut off the file, of which no other can then be made."""
         if self.missing_levels:
-            raise ValueError(
-                f"{self.path} is cut; add accuracies to the whole file, or to a copy with fewer levels"
-            )
+            raise ValueError(f"{self.path} is cut; take the whole file, or a copy with fewer levels")
 
     def max_level_copy(self, path: Path | str, level: str) -> None:
         """Nothing; writes to `path` a complete file that ends with `level` and holds all sparser ones.
 
-        Raises: FormatError if the copied bytes are damaged; ValueError if there is no such level.
+        Raises: FormatError if the copied bytes are damaged; ValueError if there is no level of that name.
         """
-        self._write_prefix(path, self.level(level), {})
+        self._write_prefix(path, self._named(level), {})
 
     def _read(self, stop: int) -> dict[str, Float32]:
         file = self._contents.file
         try:
-            first = read_stop(self._source, self._contents, 0, verify=self._verify)
-            parameters = unpack_base(first, file, verify=self._verify)
-            add_segment(first, 0, file, parameters, verify=self._verify)
-            for segment in range(1, stop + 1):
-                own = read_stop(self._source, self._contents, segment, verify=self._verify)
-                add_segment(own, segment, file, parameters, verify=self._verify)
+            stops = (read_stop(self._source, self._contents, k, verify=self._verify) for k in range(stop + 1))
+            parameters = unpack_stops(stops, file, verify=self._verify)
         except FormatError as error:
             raise error.while_reading(self.path) from None
         for array in parameters.values():
@@ -130,6 +156,15 @@ class ModelFile:
             write_prefix(path, self._source, self._contents, file)
         except FormatError as error:
             raise error.while_reading(self.path) from None
+
+    def _named(self, name: str) -> LevelDescription:
+        """The level of that name, which is no sparsity."""
+        level = self.level(name)
+        if level not in self.levels:
+            raise ValueError(
+                f"{self.path} has no name for `{name}`, and this takes one: {_list(self.levels)}"
+            )
+        return level
 
     def _no_level(self, name: str) -> str:
         import difflib  # 5 ms, and only needed here
@@ -152,7 +187,7 @@ def with_measured(path: Path | str, measured: Mapping[str, Measured]) -> None:
     file = ModelFile.open(path)
     file.require_whole()
     for name in measured:
-        file.level(name)
+        file._named(name)
     file._write_prefix(path, file.levels[0], measured)
 
 

@@ -12,10 +12,9 @@ from sparrot.features import RESAMPLER, FeatureConfig
 from sparrot.model_file.counts import Network, check_counts
 from sparrot.model_file.description import FileDescription, LevelDescription, ModelDescription, Stop
 from sparrot.model_file.fields import Fields, format_crc32
-from sparrot.model_file.layout import MAX_STOPS, Layout, MatrixLayout
+from sparrot.model_file.layout import LAYOUTS, MAX_STOPS, Layout, MatrixLayout
+from sparrot.model_file.weight_types import WEIGHT_BYTES, WeightType
 from sparrot.text import SentencePieceTokens, Tokens, tokens_from_json
-
-DTYPE: Final = "F32"
 
 _ACCURACY: Final = {"wer", "cer", "words"}
 _FIELDS: Final = {
@@ -101,7 +100,7 @@ def _matrix_json(stored: MatrixLayout) -> dict[str, Any]:
         "type": matrix.type,
         "block": stored.block and list(stored.block),
         "layout": stored.layout,
-        "dtype": DTYPE,
+        "dtype": stored.dtype,
     }
 
 
@@ -187,21 +186,21 @@ def _matrices(fields: Fields, architecture: Architecture) -> tuple[MatrixLayout,
 
 
 def _stored(entry: Fields, matrix: Matrix) -> MatrixLayout:
-    layout, block = entry.text("layout"), entry.values["block"]
-    if layout not in ("strip16", "dense16"):
-        raise entry.refuse("layout", f"must be strip16 or dense16, not {layout:.40}")
-    if entry.text("dtype") != DTYPE:
-        raise entry.refuse("dtype", f"must be {DTYPE}, not {entry.text('dtype'):.40}")
+    layout, dtype, block = entry.text("layout"), entry.text("dtype"), entry.values["block"]
+    for name, known in (("layout", LAYOUTS), ("dtype", WEIGHT_BYTES)):
+        if entry.text(name) not in known:
+            raise entry.refuse(name, f"must be one of {', '.join(known)}, not {entry.text(name):.40}")
     if block is not None:
         sides = entry.list("block")
         if len(sides) != 2 or not all(type(side) is int and 1 <= side < 1 << 31 for side in sides):
             raise entry.refuse("block", f"must be two numbers from 1 on, or null, not {sides!r:.80}")
         block = (sides[0], sides[1])
-    return entry.built("layout", lambda _: MatrixLayout(matrix, cast(Layout, layout), block))
+    how = cast(Layout, layout), block, cast(WeightType, dtype)
+    return entry.built("layout", lambda _: MatrixLayout(matrix, *how))
 
 
 def _stop(fields: Fields, matrices: Sequence[MatrixLayout]) -> Stop:
-    pruned = [stored for stored in matrices if stored.layout == "strip16"]
+    pruned = [stored for stored in matrices if stored.layout != "dense16"]
     names = {stored.matrix.name for stored in pruned}
     counts = {}
     for kind in ("blocks", "groups"):
@@ -211,8 +210,8 @@ def _stop(fields: Fields, matrices: Sequence[MatrixLayout]) -> Stop:
         name = stored.matrix.name
         if counts["blocks"][name] > stored.n_blocks:
             raise fields.refuse("blocks", f"has more blocks of `{name}` than its {stored.n_blocks}")
-        if counts["groups"][name] > stored.strips * stored.matrix.columns:
-            raise fields.refuse("groups", f"has more groups of `{name}` than it has strip columns")
+        if counts["groups"][name] > stored.max_groups:
+            raise fields.refuse("groups", f"has more groups of `{name}` than its {stored.max_groups}")
     return Stop(
         end=fields.whole("end"),
         crc32=fields.crc32("crc32"),

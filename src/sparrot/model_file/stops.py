@@ -1,141 +1,166 @@
-"""The data of one stop: read, verified, and unpacked into dense parameters."""
+"""The data of stops unpacked into dense parameters, with every check of indices, padding and weights."""
 
-import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from sparrot._core import unpack_strips
 from sparrot.architecture import Vector
-from sparrot.model_file.contents import Contents
 from sparrot.model_file.description import FileDescription
-from sparrot.model_file.errors import FormatError
-from sparrot.model_file.fields import format_crc32
-from sparrot.model_file.layout import SENTENCEPIECE, MatrixLayout, Tensor, base_name, piece_names
-from sparrot.model_file.source import Source
-from sparrot.model_file.strips import Float32, pack_vector, to_strips, unpack_dense, unpack_vector
-
-_NUMPY: Final[dict[str, type[np.generic]]] = {
-    "F32": np.float32,
-    "U32": np.uint32,
-    "U16": np.uint16,
-    "U8": np.uint8,
-}
+from sparrot.model_file.layout import SENTENCEPIECE, MatrixLayout, base_name, piece_names, scales_name
+from sparrot.model_file.pieces import Accumulator, decode, unpack_dense
+from sparrot.model_file.stop_data import PieceData, StopData
+from sparrot.model_file.strips import Float32, pack_vector, unpack_vector
+from sparrot.model_file.weight_types import MAX_SCALE, all_finite, from_bfloat16
 
 
-@dataclass(frozen=True, eq=False)
-class StopData:
-    """The bytes of a stop's own range, and the tensors they hold.
-
-    data_start: byte of the file at which the data section begins.
-    """
-
-    data: bytes
-    tensors: Mapping[str, Tensor]
-    begin: int
-    data_start: int
-
-    def array(self, name: str) -> npt.NDArray[Any]:
-        """A tensor, as a view that cannot be written to."""
-        tensor = self.tensors[name]
-        n_values = int(np.prod(tensor.shape))
-        flat = np.frombuffer(self.data, _NUMPY[tensor.dtype], n_values, tensor.start - self.begin)
-        return flat.reshape(tensor.shape)
-
-    def refuse(self, name: str, fact: str) -> FormatError:
-        """The error that says `fact` of a tensor."""
-        return FormatError(f"tensor `{name}` {fact}", name, self.data_start + self.tensors[name].start)
-
-
-def read_stop(source: Source, contents: Contents, stop: int, *, verify: bool) -> StopData:
-    """A stop's own range. Raises FormatError if its checksum is wrong; `verify=False` skips that."""
-    begin, end = contents.stop_range(stop)
-    data = source.read(begin, end - begin)
-    expected = contents.file.stops[stop].crc32
-    if verify and zlib.crc32(data) != expected:
-        raise FormatError(
-            f"bytes {begin} to {end} have the checksum {format_crc32(zlib.crc32(data))} and should have "
-            f"{format_crc32(expected)}",
-            f"stops[{stop}].crc32",
-            begin,
-        )
-    tensors = {tensor.name: tensor for tensor in contents.placed[stop]}
-    return StopData(data, tensors, begin - contents.data_start, contents.data_start)
-
-
-def unpack_base(first: StopData, file: FileDescription, *, verify: bool) -> dict[str, Float32]:
-    """Every parameter as it is before any segment is added: what segments hold is zero.
-
-    first: the data of stop 0. Raises FormatError if a weight is not finite (skipped unless `verify`), or if
-    padding is not zero.
-    """
-    parameters = {entry.matrix.name: _base_matrix(first, entry, verify=verify) for entry in file.matrices}
-    for vector in file.model.architecture.vectors():
-        parameters[vector.name] = _base_vector(first, vector, verify=verify)
-    n_bytes = len(file.model.sentencepiece)
-    if n_bytes and first.array(SENTENCEPIECE)[n_bytes:].any():
-        raise first.refuse(SENTENCEPIECE, "is not zero past its end")
-    return parameters
-
-
-def add_segment(
-    stop: StopData, segment: int, file: FileDescription, parameters: Mapping[str, Float32], *, verify: bool
-) -> None:
-    """Nothing; adds the weights of a segment to the matrices, in place.
+def unpack_stops(stops: Iterable[StopData], file: FileDescription, *, verify: bool) -> dict[str, Float32]:
+    """Every parameter at the last of these stops, of which the first is stop 0 and none is left out.
 
     Raises FormatError if an index is out of range or padding is not zero, or if a weight is not finite
     (skipped unless `verify`).
     """
-    for entry in file.matrices:
-        if entry.layout != "strip16":
-            continue
-        names = piece_names(segment, entry.matrix.name)
-        starts, columns, values = (stop.array(name) for name in names)
-        try:
-            unpack_strips(
-                starts,
-                columns,
-                values,
-                parameters[entry.matrix.name],
-                entry.matrix.gates,
-                check_finite=verify,
-            )
-        except ValueError as error:
-            name = next((name for name in names if f"`{name.rpartition('/')[2]}`" in str(error)), names[2])
-            raise stop.refuse(name, f"is refused: {error}") from error
+    vectors: dict[str, Float32] = {}
+    scales: dict[str, Float32] = {}
+    sums: dict[str, _Sum] = {}
+    for stop in stops:
+        if stop.stop == 0:
+            check_base(stop, verify=verify)
+            vectors = {vector.name: _vector(stop, vector, verify=verify) for vector in _vectors(file)}
+            scales = _scales(stop, file.matrices, verify=verify)
+            sums = {stored.matrix.name: _sum_of(stored) for stored in file.matrices}
+        for piece in stop.pieces.values():
+            _add(sums[piece.stored.matrix.name], stop, piece, verify=verify)
+    matrices = {name: _as_float(sums.pop(name), scales.get(name)) for name in list(sums)}
+    return {**matrices, **vectors}
 
 
-def _base_matrix(first: StopData, entry: MatrixLayout, *, verify: bool) -> Float32:
-    matrix = entry.matrix
-    if entry.layout == "strip16":
-        return np.zeros((matrix.rows, matrix.columns), np.float32)
-    name = base_name(matrix.name)
-    stored = first.array(name)
-    _check_finite(first, name, stored, verify=verify)
-    found = unpack_dense(stored, matrix.rows, matrix.gates)
-    padded = to_strips(found, matrix.gates).swapaxes(1, 2).reshape(stored.shape)
-    _check_padding(first, name, stored, padded)
+def check_base(first: StopData, *, verify: bool) -> None:
+    """Nothing. Raises FormatError unless what the first stop holds for all levels is as it must be, save for
+    the matrices: sentencepiece model, vectors and scales, their padding, and (`verify`) finite values.
+    """
+    _check_sentencepiece(first, len(first.file.model.sentencepiece))
+    for vector in _vectors(first.file):
+        _vector(first, vector, verify=verify)
+    _scales(first, first.file.matrices, verify=verify)
+
+
+class _Sum(Protocol):
+    """A matrix, as one stop's piece after another is added."""
+
+    def add(self, piece: PieceData, *, verify: bool) -> None:
+        """Nothing; raises ValueError, with a sentence that may name an array, if the piece is refused."""
+
+    def dense(self) -> npt.NDArray[Any]:
+        """The matrix (rows, columns), in float32, bits of bfloat16 or codes."""
+
+
+class _WholeSum:
+    """Of dense16: a matrix with a single piece."""
+
+    def __init__(self) -> None:
+        self._dense: npt.NDArray[Any] = np.zeros((0, 0))
+
+    def add(self, piece: PieceData, *, verify: bool) -> None:
+        self._dense = unpack_dense(piece.values, piece.stored)
+        _check_finite(piece, verify=verify)
+
+    def dense(self) -> npt.NDArray[Any]:
+        return self._dense
+
+
+class _StripSum:
+    """Of strip16 in float32, unpacked in C++."""
+
+    def __init__(self, stored: MatrixLayout) -> None:
+        self._dense = np.zeros((stored.matrix.rows, stored.matrix.columns), np.float32)
+
+    def add(self, piece: PieceData, *, verify: bool) -> None:
+        starts, columns = piece.indices
+        gates = piece.stored.matrix.gates
+        unpack_strips(starts, columns, piece.values, self._dense, gates, check_finite=verify)
+
+    def dense(self) -> npt.NDArray[Any]:
+        return self._dense
+
+
+class _UnitSum:
+    """Of any other type or layout with segments."""
+
+    def __init__(self, stored: MatrixLayout) -> None:
+        self._units = Accumulator(stored)
+
+    def add(self, piece: PieceData, *, verify: bool) -> None:
+        self._units.add(decode((*piece.indices, piece.values), piece.groups, piece.stored))
+        _check_finite(piece, verify=verify)
+
+    def dense(self) -> npt.NDArray[Any]:
+        return self._units.dense()
+
+
+def _sum_of(stored: MatrixLayout) -> _Sum:
+    if stored.layout == "dense16":
+        return _WholeSum()
+    if stored.layout == "strip16" and stored.dtype == "F32":
+        return _StripSum(stored)
+    return _UnitSum(stored)
+
+
+def _add(to: _Sum, stop: StopData, piece: PieceData, *, verify: bool) -> None:
+    matrix = piece.stored.matrix.name
+    names = (base_name(matrix),) if piece.stored.layout == "dense16" else piece_names(stop.stop, matrix)
+    try:
+        to.add(piece, verify=verify)
+    except ValueError as error:
+        named = (name for name in names if f"`{name.rpartition('/')[2]}`" in str(error))
+        raise stop.refuse(next(named, names[-1]), f"is refused: {error}") from error
+
+
+def _as_float(matrix: _Sum, scales: Float32 | None) -> Float32:
+    found = matrix.dense()
+    if scales is not None:
+        return found.astype(np.float32) * scales[:, None]
+    return from_bfloat16(found) if found.dtype == np.uint16 else found
+
+
+def _vectors(file: FileDescription) -> list[Vector]:
+    return file.model.architecture.vectors()
+
+
+def _vector(stop: StopData, vector: Vector, *, verify: bool) -> Float32:
+    return _lanes(stop, base_name(vector.name), vector, verify=verify)
+
+
+def _scales(stop: StopData, matrices: Iterable[MatrixLayout], *, verify: bool) -> dict[str, Float32]:
+    found = {}
+    for stored in matrices:
+        if stored.dtype == "I8":
+            matrix, name = stored.matrix, scales_name(stored.matrix.name)
+            of_rows = Vector(matrix.name, matrix.rows, matrix.gates)
+            found[matrix.name] = _lanes(stop, name, of_rows, verify=verify)
+            if np.any((found[matrix.name] < 0) | (found[matrix.name] > MAX_SCALE)):
+                raise stop.refuse(name, f"holds a scale that is not between 0 and {MAX_SCALE}")
     return found
 
 
-def _base_vector(first: StopData, vector: Vector, *, verify: bool) -> Float32:
-    name = base_name(vector.name)
-    stored = first.array(name)
-    _check_finite(first, name, stored, verify=verify)
+def _lanes(stop: StopData, name: str, vector: Vector, *, verify: bool) -> Float32:
+    """The values of a tensor [strips, 16]."""
+    stored = stop.array(name)
+    if verify and not all_finite(stored):
+        raise stop.refuse(name, "holds a value that is not finite")
     found = unpack_vector(stored, vector.size, vector.gates)
-    _check_padding(first, name, stored, pack_vector(found, vector.gates))
+    if not np.array_equal(stored.view(np.uint32), pack_vector(found, vector.gates).view(np.uint32)):
+        raise stop.refuse(name, "has a value in a row of padding")
     return found
 
 
-def _check_finite(first: StopData, name: str, stored: Float32, *, verify: bool) -> None:
-    if verify and not np.isfinite(stored).all():
-        raise first.refuse(name, "holds a weight that is not finite")
+def _check_finite(piece: PieceData, *, verify: bool) -> None:
+    if verify and not all_finite(piece.values):
+        raise ValueError("a weight is not finite")
 
 
-def _check_padding(first: StopData, name: str, stored: Float32, padded: Float32) -> None:
-    """Nothing. Raises FormatError unless `stored` is bit for bit what the weights give with zero padding."""
-    if not np.array_equal(stored.view(np.uint32), padded.view(np.uint32)):
-        raise first.refuse(name, "has a weight in a row of padding")
+def _check_sentencepiece(stop: StopData, n_bytes: int) -> None:
+    if n_bytes and stop.array(SENTENCEPIECE)[n_bytes:].any():
+        raise stop.refuse(SENTENCEPIECE, "is not zero past its end")

@@ -12,8 +12,10 @@ from sparrot.atomic import atomic_write
 from sparrot.model_file.contents import check_description, file_header
 from sparrot.model_file.description import FileDescription, LevelDescription, Measured, ModelDescription, Stop
 from sparrot.model_file.layout import MAX_STOPS, MatrixLayout
-from sparrot.model_file.masks import Block, Masks, count_blocks, nested_masks
-from sparrot.model_file.packing import PackedStop, Parameters, pack_base, pack_stops
+from sparrot.model_file.masks import Block, Masks, nested_masks
+from sparrot.model_file.packing import PackedStop, Parameters, Weights, pack_base, pack_stops
+from sparrot.model_file.stop_plan import Prunable, StopPlan, more_stops, one_stop_a_level
+from sparrot.model_file.storage import Storage, check_dtypes
 from sparrot.model_file.strips import Bool
 
 
@@ -38,21 +40,36 @@ def write_model(
     description: ModelDescription,
     parameters: Parameters,
     levels: Sequence[LevelToWrite],
-    blocks: Mapping[str, Block],
+    storage: Storage | Mapping[str, Block],
 ) -> None:
     """Nothing; writes a model file, which holds every level, in the place of `path`.
 
     parameters: float32, matrices (rows, columns) and vectors (size,), with the architecture's names.
     levels:     densest first and nested. A matrix without a mask is kept whole.
-    blocks:     rows and columns of the blocks of every matrix that a level prunes.
+    storage:    how to store them; or only the blocks, rows and columns, of what a level prunes.
 
-    A kept weight of −0 is stored as 0; all others, and the vectors, are stored bit for bit.
+    A kept weight of −0 is stored as 0; all others of float32, and the vectors, are stored bit for bit.
 
-    Raises: ValueError if masks are not nested, a kept weight is not finite, or names or shapes disagree
-    with the architecture; OSError if the disk is full. What was at `path` then stays as it was.
+    Raises: ValueError if masks are not nested, a kept weight is not finite or too large for its type, or
+    names or shapes disagree with the architecture; OSError if the disk is full. What was at `path` then
+    stays as it was.
     """
     try:
-        file, packed = _packed(description, parameters, levels, blocks)
+        chosen = storage if isinstance(storage, Storage) else Storage(storage)
+        file, packed = _packed(description, parameters, levels, chosen)
+    except ValueError as error:
+        raise ValueError(f"cannot write the model {path}: {error}") from error
+    write_packed(path, file, packed)
+
+
+def write_packed(path: Path | str, file: FileDescription, packed: Sequence[PackedStop]) -> None:
+    """Nothing; writes a file of these stops in the place of `path`.
+
+    Raises: ValueError if a reader would refuse the description; OSError if the disk is full. What was at
+    `path` then stays as it was.
+    """
+    try:
+        check_description(file)
         header = file_header(file)
     except ValueError as error:
         raise ValueError(f"cannot write the model {path}: {error}") from error
@@ -67,26 +84,37 @@ def _packed(
     description: ModelDescription,
     parameters: Parameters,
     levels: Sequence[LevelToWrite],
-    blocks: Mapping[str, Block],
+    storage: Storage,
 ) -> tuple[FileDescription, list[PackedStop]]:
     architecture = description.architecture
     matrices = architecture.matrices()
     _check_parameters(architecture, parameters)
-    _check_levels(matrices, levels)
-    masks = nested_masks(matrices, [level.kept for level in levels], blocks)
+    _check_levels(matrices, levels, storage.n_stops)
+    check_dtypes(storage.dtypes, matrices)
+    masks = nested_masks(matrices, [level.kept for level in levels], storage.blocks)
     _check_finite(parameters, masks)
-    stored = tuple(_layout(matrix, masks, blocks) for matrix in matrices)
-    base = pack_base(stored, architecture.vectors(), parameters, description.sentencepiece)
-    packed = pack_stops(stored, base, parameters, masks, len(levels))
-    described = tuple(_level(architecture, masks, level, stop) for stop, level in _by_stop(levels))
-    file = FileDescription(description, stored, _stops(stored, masks, packed, described), described)
-    check_description(file)
-    return file, packed
+    stored = tuple(storage.of(matrix, masks) for matrix in matrices)
+    plan = _plan(stored, parameters, masks, len(levels), storage.n_stops)
+    weights = Weights(stored, parameters, plan.masks)
+    base = pack_base(weights, architecture.vectors(), description.sentencepiece)
+    packed = pack_stops(weights, base, plan.n_stops)
+    by_stop = zip(reversed(plan.of_levels), levels, strict=True)
+    described = tuple(_level(architecture, plan.masks, level, stop) for stop, level in by_stop)
+    stops = _stops(architecture, plan.masks, packed)
+    return FileDescription(description, stored, stops, described), packed
 
 
-def _by_stop(levels: Sequence[LevelToWrite]) -> list[tuple[int, LevelToWrite]]:
-    """The levels, densest first, each with its stop: one stop a level."""
-    return list(zip(reversed(range(len(levels))), levels, strict=True))
+def _plan(
+    stored: Sequence[MatrixLayout], parameters: Parameters, masks: Masks, n_levels: int, n_stops: int | None
+) -> StopPlan:
+    if n_stops is None:
+        return one_stop_a_level(masks, n_levels)
+    pruned = [
+        Prunable(entry, parameters[entry.matrix.name], masks[entry.matrix.name])
+        for entry in stored
+        if entry.matrix.name in masks
+    ]
+    return more_stops(pruned, n_levels, n_stops)
 
 
 def _check_parameters(architecture: Architecture, parameters: Parameters) -> None:
@@ -106,7 +134,11 @@ def _check_parameters(architecture: Architecture, parameters: Parameters) -> Non
             )
 
 
-def _check_levels(matrices: Sequence[Matrix], levels: Sequence[LevelToWrite]) -> None:
+def _check_levels(matrices: Sequence[Matrix], levels: Sequence[LevelToWrite], n_stops: int | None) -> None:
+    if n_stops is not None and not len(levels) <= n_stops <= MAX_STOPS:
+        raise ValueError(
+            f"{n_stops} stops are asked for, and {len(levels)} levels can have {len(levels)} to {MAX_STOPS}"
+        )
     if not 1 <= len(levels) <= MAX_STOPS:
         raise ValueError(f"a file holds 1 to {MAX_STOPS} levels, and {len(levels)} are given")
     prunable = {matrix.name for matrix in matrices if matrix.prunable}
@@ -121,17 +153,11 @@ def _check_levels(matrices: Sequence[Matrix], levels: Sequence[LevelToWrite]) ->
 
 def _check_finite(parameters: Parameters, masks: Masks) -> None:
     for name, given in parameters.items():
-        kept = given[masks[name][-1]] if name in masks else given
+        kept = given[masks[name].kept_at_all()] if name in masks else given
         if not np.isfinite(kept).all():
             raise ValueError(
                 f"`{name}` is not finite where it is kept; a model that diverged cannot be saved"
             )
-
-
-def _layout(matrix: Matrix, masks: Masks, blocks: Mapping[str, Block]) -> MatrixLayout:
-    if matrix.name in masks:
-        return MatrixLayout(matrix, "strip16", blocks[matrix.name])
-    return MatrixLayout(matrix, "dense16", None)
 
 
 def _level(architecture: Architecture, masks: Masks, level: LevelToWrite, stop: int) -> LevelDescription:
@@ -141,15 +167,13 @@ def _level(architecture: Architecture, masks: Masks, level: LevelToWrite, stop: 
     for matrix in architecture.matrices():
         weights[matrix.type] = weights.get(matrix.type, 0) + matrix.size
         left[matrix.type] = left.get(matrix.type, 0) + kept[matrix.name]
-    n_vector_values = sum(vector.size for vector in architecture.vectors())
-    n_kept = sum(kept.values()) + n_vector_values
     return LevelDescription(
         name=level.name,
         stop=stop,
         targets=dict(level.targets),
         sparsity={kind: 1 - left[kind] / weights[kind] for kind in weights},
-        overall_sparsity=1 - n_kept / (sum(weights.values()) + n_vector_values),
-        parameters=n_kept,
+        overall_sparsity=_overall_sparsity(architecture, masks, stop),
+        parameters=_parameters(architecture, masks, stop),
         measured=level.measured,
         blank_penalty=level.blank_penalty,
         emission_delay_s=level.emission_delay_s,
@@ -157,27 +181,29 @@ def _level(architecture: Architecture, masks: Masks, level: LevelToWrite, stop: 
     )
 
 
+def _overall_sparsity(architecture: Architecture, masks: Masks, stop: int) -> float:
+    return 1 - _parameters(architecture, masks, stop) / _parameters(architecture, {}, stop)
+
+
+def _parameters(architecture: Architecture, masks: Masks, stop: int) -> int:
+    """Weights that a stop keeps, and the values of all vectors."""
+    vectors = sum(vector.size for vector in architecture.vectors())
+    return vectors + sum(_n_kept(matrix, masks, stop) for matrix in architecture.matrices())
+
+
 def _n_kept(matrix: Matrix, masks: Masks, stop: int) -> int:
-    return int(np.count_nonzero(masks[matrix.name][stop])) if matrix.name in masks else matrix.size
+    return masks[matrix.name].n_kept(stop) if matrix.name in masks else matrix.size
 
 
-def _stops(
-    stored: Sequence[MatrixLayout],
-    masks: Masks,
-    packed: Sequence[PackedStop],
-    levels: Sequence[LevelDescription],
-) -> tuple[Stop, ...]:
+def _stops(architecture: Architecture, masks: Masks, packed: Sequence[PackedStop]) -> tuple[Stop, ...]:
     ends = accumulate(own.n_bytes for own in packed)
-    overall = {level.stop: level.overall_sparsity for level in levels}
     return tuple(
-        Stop(end, own.crc32, overall[stop], _blocks(stored, masks, stop), own.groups)
+        Stop(
+            end,
+            own.crc32,
+            _overall_sparsity(architecture, masks, stop),
+            {name: segments.n_blocks(stop) for name, segments in masks.items()},
+            own.groups,
+        )
         for stop, (own, end) in enumerate(zip(packed, ends, strict=True))
     )
-
-
-def _blocks(stored: Sequence[MatrixLayout], masks: Masks, stop: int) -> dict[str, int]:
-    return {
-        entry.matrix.name: count_blocks(masks[entry.matrix.name][stop], entry.matrix.gates, entry.block)
-        for entry in stored
-        if entry.block is not None
-    }

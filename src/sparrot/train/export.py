@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from sparrot import __version__
-from sparrot.model_file import LevelToWrite, ModelDescription, write_model
+from sparrot.model_file import LevelToWrite, ModelDescription, Storage, write_model
 from sparrot.nn import CtcNetwork
 from sparrot.source import source_commit
 from sparrot.sparsity import DynamicSparsity
@@ -16,8 +16,10 @@ from sparrot.train.checkpoint import Checkpoint, load_checkpoint
 from sparrot.train.setup import levels_of, make_sparsity
 
 
-def export(checkpoint_path: Path, model_path: Path) -> None:
+def export(checkpoint_path: Path, model_path: Path, n_stops: int | None = None) -> None:
     """Writes the model file of a checkpoint: its weights, and the masks of every level.
+
+    n_stops: stops that there are to be, if the matrices are large enough; None is one a level.
 
     Raises ValueError if the checkpoint has independent masks, which no single file can hold.
     """
@@ -40,7 +42,9 @@ def export(checkpoint_path: Path, model_path: Path) -> None:
         if name in pruned_by(sparsity)
     }
     levels = [_level(level, sparsity, matrices) for level in sparsity.levels]
-    write_model(model_path, _description(checkpoint), network.export(), levels, blocks)
+    write_model(
+        model_path, _description(checkpoint), network.export(), levels, Storage(blocks, n_stops=n_stops)
+    )
 
 
 def require_level(checkpoint_path: Path, level: str) -> None:

@@ -1,0 +1,60 @@
+"""How the weights of a model are to be stored: what the writer is told."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sparrot.architecture import Matrix
+from sparrot.model_file.layout import Layout, MatrixLayout
+from sparrot.model_file.masks import Block, Masks
+from sparrot.model_file.weight_types import WEIGHT_BYTES, WeightType
+
+
+def layout_of_block(block: Block) -> Layout:
+    """The layout that is chosen for a shape of blocks if nobody names another; each can hold all of them.
+
+    Blocks that are a tile have one index a tile, and those under four rows would leave most of a strip's
+    lanes empty.
+    """
+    if block == (4, 4):
+        return "tile4"
+    if block == (8, 8):
+        return "tile8"
+    return "csr" if block[0] < 4 else "strip16"
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How the weights of a model are to be stored.
+
+    blocks:    rows and columns of the blocks of every matrix that a level prunes.
+    dtypes:    the type of a matrix by its name; F32 if it is not there.
+    n_stops:   stops that there are to be, if the matrices are large enough; None is one a level.
+    layout_of: the layout for a shape of blocks.
+    """
+
+    blocks: Mapping[str, Block] = field(default_factory=dict)
+    dtypes: Mapping[str, WeightType] = field(default_factory=dict)
+    n_stops: int | None = None
+    layout_of: Callable[[Block], Layout] = layout_of_block
+
+    def of(self, matrix: Matrix, masks: Masks) -> MatrixLayout:
+        """How one matrix is stored."""
+        dtype = self.dtypes.get(matrix.name, "F32")
+        if matrix.name not in masks:
+            return MatrixLayout(matrix, "dense16", None, dtype)
+        block = self.blocks[matrix.name]
+        return MatrixLayout(matrix, self.layout_of(block), block, dtype)
+
+
+def dtypes_of(matrices: Sequence[Matrix], dtype: WeightType) -> dict[str, WeightType]:
+    """A type for every matrix that levels may prune; the others, of convolutions, stay float32."""
+    return {matrix.name: dtype for matrix in matrices if matrix.prunable}
+
+
+def check_dtypes(dtypes: Mapping[str, WeightType], matrices: Sequence[Matrix]) -> None:
+    """Nothing. Raises ValueError if a type is unknown, or of no matrix."""
+    for name, dtype in dtypes.items():
+        if name not in {matrix.name for matrix in matrices}:
+            raise ValueError(f"there is a type for `{name}`, which is none of its matrices")
+        if dtype not in WEIGHT_BYTES:
+            raise ValueError(f"`{name}` cannot be {dtype}, but {', '.join(WEIGHT_BYTES)}")
