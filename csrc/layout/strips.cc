@@ -1,6 +1,7 @@
 #include "layout/strips.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <stdexcept>
 #include <string>
@@ -91,7 +92,7 @@ void CheckValues(const StripSegment& segment, const MatrixShape& shape, Finitene
         Refuse("a weight of group " + std::to_string(g) + " is not finite");
       }
       if (std::any_of(group.begin() + static_cast<std::ptrdiff_t>(live), group.end(),
-                      [](float w) { return w != 0.0F; })) {
+                      [](float w) { return std::bit_cast<std::uint32_t>(w) != 0; })) {
         Refuse("group " + std::to_string(g) + " has a weight in a row of padding");
       }
     }

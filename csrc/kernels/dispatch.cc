@@ -1,0 +1,55 @@
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "kernels/tables.h"
+
+namespace sparrot {
+namespace {
+
+std::vector<const Kernels*> Found() {
+  std::vector<const Kernels*> found;
+#if defined(__x86_64__)
+  const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  if (has_avx512 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16")) {
+    found.push_back(&kAvx512VnniKernels);
+  }
+  if (has_avx512) found.push_back(&kAvx512Kernels);
+#endif
+  found.push_back(&kScalarKernels);
+  return found;
+}
+
+const Kernels& Chosen() {
+  const char* wanted = std::getenv("SPARROT_ISA");
+  const auto available = AvailableKernels();
+  if (wanted == nullptr || *wanted == '\0') return *available.front();
+  return NamedKernels(wanted);
+}
+
+}  // namespace
+
+std::span<const Kernels* const> AvailableKernels() {
+  static const std::vector<const Kernels*> found = Found();
+  return found;
+}
+
+const Kernels& NamedKernels(std::string_view name) {
+  std::string names;
+  for (const Kernels* kernels : AvailableKernels()) {
+    if (kernels->name == name) return *kernels;
+    names += (names.empty() ? "" : ", ") + std::string(kernels->name);
+  }
+  throw std::invalid_argument("there are no kernels `" + std::string(name) +
+                              "` for this processor: choose among " + names);
+}
+
+const Kernels& ChosenKernels() {
+  static const Kernels& chosen = Chosen();
+  return chosen;
+}
+
+}  // namespace sparrot

@@ -1,0 +1,15 @@
+// The tables of the instruction sets that are compiled in.
+#pragma once
+
+#include "kernels/kernels.h"
+
+namespace sparrot {
+
+extern const Kernels kScalarKernels;
+
+#if defined(__x86_64__)
+extern const Kernels kAvx512Kernels;
+extern const Kernels kAvx512VnniKernels;
+#endif
+
+}  // namespace sparrot
