@@ -1,7 +1,5 @@
 """Prefix beam search against CTC by enumeration of all alignments."""
 
-import gc
-import tracemalloc
 from math import exp, inf
 
 import numpy as np
@@ -10,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reference
-from sparrot.engine.decoders import GreedyDecoder, Hypothesis, PrefixBeamDecoder, log_softmax
+from reference_ctc import log_softmax
+from sparrot.engine.decoders import GreedyDecoder, Hypothesis, PrefixBeamDecoder
 
 PROBLEMS = st.tuples(
     st.integers(0, 5), st.integers(2, 4), st.integers(0, 10_000), st.sampled_from([0.5, 2, 6])
@@ -134,13 +133,10 @@ def test_the_tree_holds_the_kept_labellings_and_no_other():
     decoder = PrefixBeamDecoder(beam=4, settle_frames=5)
     for row in log_probs_of((300, 4, 0, 2.0)):
         decoder.accept(row[None], "large")
-        kept = [labelling.prefix for labelling in decoder._kept]
-        needed = {prefix.cut(depth) for prefix in kept for depth in range(prefix.depth + 1)}
-        held, fresh = set(), [kept[0].cut(0)]
-        while fresh:
-            held.add(fresh[-1])
-            fresh += fresh.pop().children.values()
-        assert held == needed
+        kept = [ids(hypothesis) for hypothesis in decoder.hypotheses()]
+        needed = {tokens[:depth] for tokens in kept for depth in range(len(tokens) + 1)}
+        n_prefixes, _, _ = decoder._search.storage
+        assert n_prefixes == len(needed)
 
 
 def test_equal_scores_are_ranked_alike_every_time():
@@ -233,13 +229,41 @@ def speech_like(n_frames: int) -> np.ndarray:
 
 
 def test_memory_grows_by_the_tokens_alone():
-    rows, decoder, sizes = speech_like(200), PrefixBeamDecoder(), []
-    tracemalloc.start()
-    for _ in range(3):
+    """Older frames leave a node and a hit a token; the last ones hold at most the beam's own."""
+    rows, decoder = speech_like(200), PrefixBeamDecoder(8, settle_frames=50)
+    for _ in range(20):
         decoder.accept(rows, "large")
-        gc.collect()
-        sizes.append(tracemalloc.get_traced_memory()[0])
-    tracemalloc.stop()
-    n_tokens = len(decoder.hypothesis().tokens) / 3
-    assert 30 < n_tokens < 45
-    assert sizes[2] - sizes[1] < 1000 * n_tokens  # a hit, its link, a node with its dictionary
+        n_prefixes, n_hits, _ = decoder._search.storage
+        n_tokens = decoder.n_tokens
+        assert n_prefixes <= n_tokens + 1 + 8 * 51
+        assert n_hits <= n_tokens + 16 * 51
+    assert 600 < n_tokens < 900
+
+
+def test_memory_is_flat_on_endless_blank():
+    rows, decoder = speech_like(200), PrefixBeamDecoder()
+    decoder.accept(rows, "large")
+    silence = np.log(np.repeat([[0.999, *[0.001 / 29] * 29]], 1000, axis=0))
+    decoder.accept(silence, "large")
+    before = decoder._search.storage
+    for _ in range(20):
+        decoder.accept(silence, "large")
+    assert decoder._search.storage == before
+    decoder.reset()
+    assert decoder._search.storage == PrefixBeamDecoder()._search.storage
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"margin": -1.0}, {"margin": np.nan}, {"settle_frames": -1}, {"token_floor": np.nan}],
+)
+def test_options_out_of_range_are_refused(options):
+    with pytest.raises(ValueError, match="margin and frames to settle of 0 or more, and a floor"):
+        PrefixBeamDecoder(**options)
+
+
+def test_log_probabilities_beyond_a_double_are_refused():
+    decoder = PrefixBeamDecoder()
+    decoder.accept([[-1.7e308, -inf]], "large")
+    with pytest.raises(ValueError, match="no hypothesis is possible any more"):
+        decoder.accept([[-1.7e308, -inf]], "large")

@@ -1,0 +1,204 @@
+"""Transducer search and small transducers in plain Python: the truth of the compiled ones.
+
+Blank is token 0, and a frame emits at most one token.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+from math import exp, log
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from reference_ctc import add, log_softmax
+from rounding import Rounded
+from sparrot.engine.hypothesis import Hypothesis, TokenHit
+
+Weights = dict[str, np.ndarray]
+
+
+class Model(Protocol):
+    """Predictor and joint network; what the predictor knows after a hypothesis is its own affair."""
+
+    def start(self, level: int) -> Any: ...
+    def predict(self, level: int, token: int, known: Any) -> Any: ...
+    def log_probs(self, level: int, frame: np.ndarray, known: Any) -> list[float]: ...
+
+
+class Compiled:
+    """One of the compiled models, asked for one hypothesis at a time."""
+
+    def __init__(self, model) -> None:
+        self._model = model
+
+    def start(self, level):
+        return self._model.start(level)
+
+    def predict(self, level, token, known):
+        return self._model.predict(level, token, known[0])
+
+    def log_probs(self, level, frame, known):
+        return log_softmax([self._model.join(level, frame.tolist(), known[1])])[0].tolist()
+
+
+class Path(NamedTuple):
+    """The most probable alignment of a sequence."""
+
+    log_prob: float
+    hits: tuple[TokenHit, ...]
+
+
+@dataclass
+class Sequence:
+    """A token sequence that the search keeps: all its alignments, the best, and what the predictor knows."""
+
+    total: float
+    best: Path
+    known: Any
+
+
+class BeamSearch:
+    """See `sparrot.engine.transducer.TransducerDecoder`; levels are names here and numbers to the model."""
+
+    def __init__(self, model: Model, levels, beam=4, *, margin=10.0, settle_frames=50) -> None:
+        self.model, self.levels, self.beam = model, list(levels), beam
+        self.margin, self.settle_frames = margin, settle_frames
+        self.kept: dict[tuple[int, ...], Sequence] = {}  # the best first
+        self.n_frames = 0
+
+    def accept(self, frames, level: str, blank_penalty: float = 0.0) -> None:
+        for frame in np.asarray(frames, np.float32):
+            if self.n_frames == 0:
+                self.kept = {(): Sequence(0.0, Path(0.0, ()), self.model.start(self.levels.index(level)))}
+            self.step(frame, level, blank_penalty)
+            self.n_frames += 1
+
+    def step(self, frame: np.ndarray, level: str, blank_penalty: float) -> None:
+        number = self.levels.index(level)
+        stayed: dict[tuple[int, ...], Sequence] = {}
+        grown: list[tuple[tuple[int, ...], Sequence]] = []
+        rows = {tokens: self.model.log_probs(number, frame, s.known) for tokens, s in self.kept.items()}
+        for tokens, sequence in self.kept.items():
+            blank = rows[tokens][0] - blank_penalty
+            path = Path(sequence.best.log_prob + blank, sequence.best.hits)
+            stayed[tokens] = Sequence(sequence.total + blank, path, sequence.known)
+        for tokens, sequence in self.kept.items():
+            for token, log_prob in enumerate(rows[tokens][1:], start=1):
+                hit = TokenHit(token, self.n_frames, log_prob, level)
+                path = Path(sequence.best.log_prob + log_prob, (*sequence.best.hits, hit))
+                total, longer = sequence.total + log_prob, (*tokens, token)
+                if longer in stayed:
+                    met = stayed[longer]
+                    met.total = add(met.total, total)
+                    met.best = max(met.best, path, key=lambda each: each.log_prob)
+                else:
+                    grown.append((longer, Sequence(total, path, sequence.known)))
+        ranked = sorted([*stayed.items(), *grown], key=lambda each: each[1].total, reverse=True)[: self.beam]
+        limit = ranked[0][1].total - self.margin
+        first = ranked[0][1].best.hits
+        settled = tuple(hit.id for hit in first if hit.frame < self.n_frames - self.settle_frames)
+        before, self.kept = self.kept, {}
+        for tokens, sequence in ranked:
+            if sequence.total >= limit and tokens[: len(settled)] == settled:
+                self.kept[tokens] = sequence
+                if tokens not in before:
+                    sequence.known = self.model.predict(number, tokens[-1], sequence.known)
+
+    def hypotheses(self) -> tuple[Hypothesis, ...]:
+        return tuple(Hypothesis(s.best.hits, s.total) for s in self.kept.values()) or (Hypothesis((), 0.0),)
+
+    @property
+    def n_stable(self) -> int:
+        live = list(self.kept)
+        n = min((len(tokens) for tokens in live), default=0)
+        while len({tokens[:n] for tokens in live}) > 1:
+            n -= 1
+        return n
+
+    @property
+    def trailing_blanks(self) -> int:
+        hits = self.hypotheses()[0].tokens
+        return self.n_frames - 1 - hits[-1].frame if hits else self.n_frames
+
+
+def greedy(model: Model, frames, level: str, blank_penalty: float = 0.0) -> Hypothesis:
+    """The best token of every frame, of equals the lowest."""
+    known, hits, total = model.start(0), [], 0.0
+    for number, frame in enumerate(np.asarray(frames, np.float32)):
+        row = model.log_probs(0, frame, known)
+        row[0] -= blank_penalty
+        token = row.index(max(row))
+        total += row[token]
+        if token != 0:
+            hits.append(TokenHit(token, number, row[token], level))
+            known = model.predict(0, token, known)
+    return Hypothesis(tuple(hits), total)
+
+
+def sequences(model: Model, frames, n_tokens: int) -> dict[tuple[int, ...], float]:
+    """Log-probability of every token sequence, summed over every alignment, one by one."""
+    probabilities: dict[tuple[int, ...], float] = {}
+    for path in product(range(n_tokens), repeat=len(frames)):
+        known, log_prob = model.start(0), 0.0
+        for frame, token in zip(frames, path, strict=True):
+            log_prob += model.log_probs(0, frame, known)[token]
+            known = known if token == 0 else model.predict(0, token, known)
+        tokens = tuple(token for token in path if token != 0)
+        probabilities[tokens] = probabilities.get(tokens, 0.0) + exp(log_prob)
+    return {tokens: log(p) for tokens, p in probabilities.items()}
+
+
+class Exact:
+    """A transducer in float64, which carries along how far float32 may be from it (`rounding`).
+
+    error: the largest bound of a log-probability that was asked for: twice that of the logits of its row.
+    """
+
+    def __init__(self, levels: list[Weights]) -> None:
+        self._levels = levels
+        self.error = 0.0
+
+    def joined(self, level: int, frame: np.ndarray, known) -> Rounded:
+        """Logits: O tanh(E e + P p + b) + o."""
+        own = self._levels[level]
+        hidden = Rounded.exact(frame).matvec(own["joint.encoder"]) + known[1].matvec(own["joint.predictor"])
+        hidden = (hidden + Rounded.exact(own["joint.bias"])).tanh()
+        return hidden.matvec(own["joint.output"]) + Rounded.exact(own["joint.output_bias"])
+
+    def log_probs(self, level, frame, known):
+        logits = self.joined(level, frame, known)
+        self.error = max(self.error, 2 * logits.error.max())
+        shifted = logits.value - logits.value.max()
+        return (shifted - np.log(np.exp(shifted).sum())).tolist()
+
+
+class ExactLstm(Exact):
+    """c' = σ(f) c + σ(i) tanh(g), h' = σ(o) tanh(c')."""
+
+    def start(self, level):
+        cells = self._levels[level]["recurrent"].shape[1]
+        zeros = Rounded.exact(np.zeros(cells))
+        return self.predict(level, 0, ((zeros, zeros), zeros))
+
+    def predict(self, level, token, known):
+        own, (h, c) = self._levels[level], known[0]
+        x = Rounded.exact(own["embedding"][token])
+        sums = x.matvec(own["input"]) + h.matvec(own["recurrent"]) + Rounded.exact(own["bias"])
+        cells = len(c.value)
+        i, f, g, o = (sums[begin : begin + cells] for begin in range(0, 4 * cells, cells))
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h = o.sigmoid() * c.tanh()
+        return (h, c), h
+
+
+class ExactStateless(Exact):
+    """p = max(0, u · V[token before] + v · V[last token])."""
+
+    def start(self, level):
+        return self.predict(level, 0, (0, None))
+
+    def predict(self, level, token, known):
+        own, before = self._levels[level], known[0]
+        older, newer = (Rounded.exact(own["embedding"][each]) for each in (before, token))
+        u, v = (Rounded.exact(tap) for tap in own["taps"])
+        return token, (u * older + v * newer).activated("relu")
