@@ -59,6 +59,15 @@ $(STAMPS)/docs: $(STAMPS)/setup
 	@$(PIP) -e '.[docs]'
 	@touch $@
 
+# The rivals of the benchmarks. DeepSparse was withdrawn; it wants older packages and Python 3.11 at most.
+$(STAMPS)/bench: $(STAMPS)/setup
+	@$(PIP) -e '.[train,dev,bench]'
+	@$(BIN)/python -m venv --clear $(VENV)/deepsparse && \
+	  $(VENV)/deepsparse/bin/python -m pip install --quiet deepsparse==1.8.0 || { \
+	    rm -rf $(VENV)/deepsparse; \
+	    echo "make bench: DeepSparse 1.8.0 does not install here; nothing is compared with it" >&2; }
+	@touch $@
+
 demo: $(STAMPS)/setup
 	@rm -rf runs/demo
 	@$(BIN)/sparrot demo --out runs/demo
@@ -70,7 +79,7 @@ test-slow: $(STAMPS)/setup
 	@$(BIN)/python -m pytest -m slow $(ARGS)
 
 # Each script checks its result against a reference, then prints one JSON object: rows, goals, machine.
-bench: $(STAMPS)/setup
+bench: $(STAMPS)/bench
 	@scripts=$$(find benchmarks -maxdepth 1 -name '*.py' 2>/dev/null | sort); \
 	if [ -z "$$scripts" ]; then echo "make bench: there is no script in benchmarks/" >&2; exit 2; fi; \
 	for script in $$scripts; do \
@@ -79,6 +88,7 @@ bench: $(STAMPS)/setup
 	  $(BIN)/python $$script --json > $$folder/result.json.tmp; \
 	  mv $$folder/result.json.tmp $$folder/result.json; \
 	done
+	@$(BIN)/python benchmarks/products/drawing.py results/kernels
 	@$(BIN)/python docs/tables.py
 
 # Trains the published recipes (or goes on with runs that were stopped) and decodes their test sets once.

@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -88,15 +88,21 @@ def reasons(given: Sequence[str]) -> dict[str, str]:
     return dict(reason.split("=", 1) for reason in given)
 
 
-def benchmark_options(described: str, rounds: int) -> tuple[argparse.Namespace, dict[str, str]]:
+def benchmark_options(
+    described: str, rounds: int, own: Callable[[argparse.ArgumentParser], object] | None = None
+) -> tuple[argparse.Namespace, dict[str, str]]:
     """The command line of a benchmark, and why goals are not met, by goal.
 
-    described: its first line is the help; rounds: how often every figure is taken unless `--rounds` says.
+    described: its first line is the help.
+    rounds:    how often every figure is taken unless `--rounds` says.
+    own:       adds what only this benchmark has.
     """
     parser = argparse.ArgumentParser(description=described.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
     parser.add_argument("--rounds", type=int, default=rounds, help=f"of every figure (default {rounds})")
     parser.add_argument("--why", action="append", default=[], help="GOAL=SENTENCE for a goal that is not met")
+    if own:
+        own(parser)
     given = parser.parse_args()
     if given.rounds < 1:
         parser.error("--rounds is at least 1")

@@ -1,0 +1,103 @@
+// What one core can do at most: reading in sequence, and multiplying and adding in registers.
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#elif defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+namespace {
+
+constexpr int kSums = 12;  // independent sums: latency 4, two units, and some to spare
+
+#if defined(__AVX512F__)
+using Floats = __m512;
+using Ints = __m512i;
+Ints Load(const std::uint8_t* p) { return _mm512_loadu_si512(p); }
+Ints Either(Ints a, Ints b) { return _mm512_or_si512(a, b); }
+Floats Fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
+#elif defined(__AVX2__)
+using Floats = __m256;
+using Ints = __m256i;
+Ints Load(const std::uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const Ints*>(p)); }
+Ints Either(Ints a, Ints b) { return _mm256_or_si256(a, b); }
+Floats Fma(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
+#endif
+
+// The compiler may neither drop nor reorder what made a value.
+template <typename T>
+void Keep(T& value) {
+  asm volatile("" : "+v"(value));
+}
+
+// Runs `step` on every sum, `repeats` times.
+template <typename T, typename Step>
+void Repeat(std::size_t repeats, const Step& step) {
+  T sums[kSums] = {};
+  for (std::size_t i = 0; i < repeats; ++i) {
+    for (T& sum : sums) {
+      step(sum);
+      Keep(sum);
+    }
+  }
+}
+
+}  // namespace
+
+extern "C" {
+
+// Reads n bytes, a multiple of 512.
+void ReadAll(const std::uint8_t* bytes, std::size_t n) {
+#if defined(__AVX512F__) || defined(__AVX2__)
+  Ints seen[8] = {};
+  for (std::size_t i = 0; i < n; i += 8 * sizeof(Ints)) {
+    for (std::size_t j = 0; j < 8; ++j) seen[j] = Either(seen[j], Load(bytes + i + j * sizeof(Ints)));
+  }
+  for (Ints& line : seen) Keep(line);
+#else
+  (void)bytes, (void)n;
+#endif
+}
+
+// Each of these makes `repeats` · kSums steps and returns the operations of one step, a multiplication and
+// an addition being two; 0 if the processor that this was compiled for has no such instruction.
+std::size_t MultiplyFloats([[maybe_unused]] std::size_t repeats) {
+#if defined(__AVX512F__) || defined(__AVX2__)
+  Floats a = {}, b = {};
+  Keep(a), Keep(b);
+  Repeat<Floats>(repeats, [&](Floats& sum) { sum = Fma(a, b, sum); });
+  return 2 * sizeof(Floats) / sizeof(float);
+#else
+  return 0;
+#endif
+}
+
+std::size_t MultiplyBFloats([[maybe_unused]] std::size_t repeats) {
+#if defined(__AVX512BF16__)
+  Ints a = {}, b = {};
+  Keep(a), Keep(b);
+  Repeat<Floats>(repeats, [&](Floats& sum) {
+    sum = _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
+  });
+  return 64;
+#else
+  return 0;
+#endif
+}
+
+std::size_t MultiplyCodes([[maybe_unused]] std::size_t repeats) {
+#if defined(__AVX512VNNI__)
+  Ints a = {}, b = {};
+  Keep(a), Keep(b);
+  Repeat<Ints>(repeats, [&](Ints& sum) { sum = _mm512_dpbusd_epi32(sum, a, b); });
+  return 128;
+#else
+  return 0;
+#endif
+}
+
+std::size_t Sums() { return kSums; }
+
+}  // extern "C"

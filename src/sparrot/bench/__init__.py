@@ -1,0 +1,1 @@
+"""How fast a model file runs, beside dense networks of its shapes in other libraries."""

@@ -1,0 +1,1 @@
+"""Other implementations of matrix products, one a module, behind one interface."""
