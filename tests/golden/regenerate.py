@@ -23,7 +23,7 @@ def golden(recognizer: Recognizer) -> dict[str, list[dict[str, Any]]]:
     """By level, the transcripts that `<level>.json` holds: an object a string and decoder."""
     rate_hz = recognizer.sample_rate_hz
     assert rate_hz is not None
-    heard: dict[str, list[dict[str, Any]]] = {level: [] for level in recognizer.levels}
+    heard: dict[str, list[dict[str, Any]]] = {level.name: [] for level in recognizer.levels()}
     for utterance in packaged_strings("dev")[::EVERY]:
         wave = load_waveform(utterance, rate_hz)
         for level, transcripts in heard.items():
