@@ -1,12 +1,16 @@
 """How far float32 may be from exact: values that carry a proven bound on their rounding error.
 
 u = 2^-24. A float32 sum of n products is within n·u / (1 − n·u) · Σ|w||x| of exact, in any order
-(Higham 2002, sec. 3.1); every other operation adds u of its result; tanh is trusted to 4 units in
-the last place, which is what NumPy promises. Errors of the operands are carried through exactly.
+(Higham 2002, sec. 3.1); every other operation adds u of its result; tanh and the sigmoid are trusted to
+2^-22, which is what csrc/kernels/kernels.h promises, and to 4 units in the last place of a small tanh,
+which is what NumPy promises. Errors of the operands are carried through exactly.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -25,6 +29,28 @@ from sparrot.architecture import (
 UNIT = 2.0**-24
 UNDERFLOW = 2.0**-149
 TANH_UNITS = 8  # 4 units in the last place, each at most 2 u of the value
+TANH_ERROR = 2.0**-22
+
+
+_WEIGHTS: ContextVar[str] = ContextVar("weights", default="F32")
+
+
+@contextmanager
+def products_of(weights: Literal["F32", "BF16", "I8"]) -> Iterator[None]:
+    """Matrices of this type from here on: the error of what their inputs are converted to counts as well."""
+    token = _WEIGHTS.set(weights)
+    yield
+    _WEIGHTS.reset(token)
+
+
+def _input_error(x: "Rounded") -> np.ndarray:
+    """bfloat16 keeps 8 bits; int8 has steps of max|x| / 127, or of 1 / 127 if |x| is known to be below 1."""
+    if _WEIGHTS.get() == "F32":
+        return np.zeros_like(x.value)
+    if _WEIGHTS.get() == "BF16":
+        return 2.0**-8 * x.magnitude
+    step = max(1.0, float(x.magnitude.max(initial=0.0))) / 127
+    return np.full_like(x.value, step / 2 * (1 + 2.0**-20))
 
 
 def gamma(n: int) -> float:
@@ -70,7 +96,9 @@ class Rounded:
     def matvec(self, matrix: np.ndarray) -> "Rounded":
         """W x for exact float32 weights."""
         weights = np.asarray(matrix, np.float64)
-        error = abs(weights) @ self.error + gamma(len(self.value)) * (abs(weights) @ self.magnitude)
+        error = abs(weights) @ (self.error + _input_error(self)) + gamma(len(self.value)) * (
+            abs(weights) @ self.magnitude
+        )
         return Rounded(weights @ self.value, error + len(self.value) * UNDERFLOW)
 
     def mean(self) -> "Rounded":
@@ -84,12 +112,13 @@ class Rounded:
 
     def tanh(self) -> "Rounded":
         value = np.tanh(self.value)
-        return Rounded(value, self.error + TANH_UNITS * UNIT * (abs(value) + self.error) + UNDERFLOW)
+        units = TANH_UNITS * UNIT * (abs(value) + self.error) + UNDERFLOW
+        return Rounded(value, self.error + np.maximum(units, TANH_ERROR))
 
     def sigmoid(self) -> "Rounded":
         """(1 + tanh(x / 2)) / 2: halving is exact, the sum is rounded once."""
         half = Rounded(self.value / 2, self.error / 2 + UNDERFLOW).tanh()
-        return _stored(0.5 + half.value / 2, half.error / 2)
+        return _stored(0.5 + half.value / 2, half.error / 2 + TANH_ERROR / 2)
 
     def activated(self, name: str) -> "Rounded":
         """None of the activations is steeper than 1; only tanh rounds."""
@@ -121,6 +150,16 @@ def _apply(layer: Layer, given: Shape, parameters: Mapping[str, np.ndarray], fra
             return [(x.matvec(own["weight"]) + bias).activated(layer.activation) for x in frames]
         case Recurrent():
             return _recurrent(layer, own, frames)
+
+
+def step(
+    layer: Recurrent, parameters: Mapping[str, np.ndarray], x: Rounded, state: tuple[np.ndarray, np.ndarray]
+) -> tuple[Rounded, Rounded]:
+    """h and c after one frame, from a state that is exact."""
+    own = {name.removeprefix(f"{layer.name}."): value for name, value in parameters.items()}
+    h, c = map(Rounded.exact, state)
+    given, back = x.matvec(own["input"]) + Rounded.exact(own["bias"]), h.matvec(own["recurrent"])
+    return _CELLS[layer.cell](own, given, back, (h, c))
 
 
 def _around(layer: Window | Convolution, frames: list, width: int) -> list:

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparrot._core import unpack_strips
-from sparrot.model_file.strips import Piece, pack
+from sparrot.architecture import Matrix
+from sparrot.model_file import MatrixLayout
+from sparrot.model_file.pieces import Piece, encode, gather
 
 ROWS, COLUMNS, GATES = 34, 3, 2  # two gates of 17 rows: strips of rows 0–15, 17–32, 16, 33
 
@@ -24,6 +26,11 @@ def example() -> Piece:
     values[0] = np.arange(1, 17)
     values[1, 5], values[2, 0], values[3, 0] = 20, 30, 40
     return Piece(starts, columns, values)
+
+
+def pack(weights: np.ndarray, added: np.ndarray, gates: int) -> Piece:
+    stored = MatrixLayout(Matrix("m", *weights.shape, gates, "fc"), "strip16", (16, 1))
+    return encode(gather(weights, added, gates, stored.unit), stored, None)
 
 
 def unpack(piece: Piece, matrix: np.ndarray, gates: int = GATES, check_finite: bool = True) -> np.ndarray:
@@ -87,6 +94,7 @@ REFUSED = {  # name: (piece, gates, words of the message)
     "NaN": (changed("values", (1, 5), np.nan), 2, "of group 1 is not finite"),
     "infinity": (changed("values", (3, 0), -np.inf), 2, "of group 3 is not finite"),
     "padding": (changed("values", (2, 1), 1e-45), 2, "group 2 has a weight in a row of padding"),
+    "-0 in padding": (changed("values", (2, 1), -0.0), 2, "group 2 has a weight in a row of padding"),
     "NaN in padding": (changed("values", (2, 15), np.nan), 2, "group 2 is not finite"),
     "no gates": (example(), 0, "0 gates"),
     "gates of unequal size": (example(), 3, "34 rows and 3 columns cannot be split into 3 gates"),

@@ -33,8 +33,9 @@ ALLOWED = {
     "corpora": SHARED,
     "train": SHARED | {"nn", "sparsity", "corpora"},
     "report": SHARED,
+    "bench": SHARED | {"_core", "engine"},
     "server": SHARED | {"engine"},
-    "cli": SHARED | {"engine", "server", "train", "nn", "sparsity", "corpora", "report"},
+    "cli": SHARED | {"_core", "bench", "engine", "server", "train", "nn", "sparsity", "corpora", "report"},
     "__init__": {"engine", "model_file"},
     "__main__": {"cli"},
 }

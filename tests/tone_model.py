@@ -134,7 +134,7 @@ def write_tone_model(
         ),
         LevelToWrite(name="small", kept={"voice.weight": without_c}, targets={"fc": 0.1}, **small or {}),
     ]
-    write_model(path, description, weights, levels, blocks={"voice.weight": (1, without_c.shape[1])})
+    write_model(path, description, weights, levels, {"voice.weight": (1, without_c.shape[1])})
     return path
 
 

@@ -5,6 +5,11 @@
 
 namespace sparrot {
 
+void BindDecoders(nanobind::module_& module);
+void BindKernels(nanobind::module_& module);
+void BindNetwork(nanobind::module_& module);
+void BindProducts(nanobind::module_& module);
 void BindStrips(nanobind::module_& module);
+void BindTransducer(nanobind::module_& module);
 
 }  // namespace sparrot

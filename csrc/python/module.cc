@@ -1,3 +1,10 @@
 #include "python/bindings.h"
 
-NB_MODULE(_core, module) { sparrot::BindStrips(module); }
+NB_MODULE(_core, module) {
+  sparrot::BindDecoders(module);
+  sparrot::BindKernels(module);
+  sparrot::BindNetwork(module);
+  sparrot::BindProducts(module);
+  sparrot::BindStrips(module);
+  sparrot::BindTransducer(module);
+}

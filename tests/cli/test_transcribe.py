@@ -13,6 +13,7 @@ import pytest
 import soundfile
 
 from sparrot.cli.main import run
+from sparrot.engine import set_threads, threads
 from tone_model import RATE_HZ, features_of, sound, write_tone_model
 
 
@@ -81,9 +82,9 @@ def test_the_decoder_is_the_one_named(transcribe, monkeypatch, name, model):
 
 
 class Deaf:
-    trailing_blanks = n_stable = 0
+    trailing_blanks = n_tokens = n_stable = 0
 
-    def accept(self, *arguments):
+    def accept_logits(self, *arguments):
         pass
 
     def reset(self):
@@ -91,6 +92,18 @@ class Deaf:
 
     def hypothesis(self):
         return types.SimpleNamespace(tokens=())
+
+
+@pytest.mark.parametrize("n", ["0", "10000"])
+def test_an_impossible_number_of_threads_is_refused(transcribe, n):
+    sentence = f"sparrot: the engine computes on 1 to 256 threads; got {n}\n"
+    assert transcribe("one.wav", "--threads", n) == (2, "", sentence)
+
+
+def test_threads_are_set(transcribe):
+    assert transcribe("one.wav", "--threads", "2") == (0, "abc ab\n", "")
+    assert threads() == 2
+    set_threads(1)
 
 
 def test_an_impossible_beam_is_refused(transcribe):

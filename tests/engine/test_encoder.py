@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from engine_networks import dense_network
 from sparrot.architecture import Architecture, Convolution, Linear, Recurrent
-from sparrot.engine.encoder import SegmentEncoder
+from sparrot.engine.encoder import SegmentEncoder, advance
 from sparrot.engine.network import Network
 
 CHUNK, N_FRAMES = 4, 61
@@ -18,14 +19,16 @@ def network_of(kernel: int, stride: int) -> Network:
     random = np.random.default_rng(1)
     shapes = {m.name: (m.rows, m.columns) for m in architecture.matrices()}
     shapes |= {v.name: (v.size,) for v in architecture.vectors()}
-    return Network(architecture, {n: random.normal(size=s).astype(np.float32) for n, s in shapes.items()})
+    weights = {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    return dense_network(architecture, weights)
 
 
-def decoded(encoder: SegmentEncoder, network: Network, restart_after: int | None) -> list[np.ndarray]:
+def decoded(encoder: SegmentEncoder, restart_after: int | None) -> list[np.ndarray]:
     """The chunks that are ready; a segment ends after so many, if any."""
     chunks = []
-    while (logits := encoder.advance(network)) is not None:
-        chunks.append(logits)
+    while encoder.ready:
+        chunks += advance([encoder], [0])
+        encoder.move_on()
         if encoder.edge == (restart_after or 0) * encoder.chunk:
             encoder.restart()
     return chunks
@@ -33,13 +36,13 @@ def decoded(encoder: SegmentEncoder, network: Network, restart_after: int | None
 
 def second_segment(network: Network, frames: np.ndarray, cut: int, restart_after: int) -> np.ndarray:
     """The logits of the segment that starts after so many chunks, of frames that come `cut` at a time."""
-    encoder = SegmentEncoder(network.architecture, CHUNK)
+    encoder = SegmentEncoder(network, CHUNK)
     chunks = []
     for begin in range(0, len(frames), cut):
         encoder.push(frames[begin : begin + cut])
-        chunks += decoded(encoder, network, restart_after)
+        chunks += decoded(encoder, restart_after)
     encoder.finish()
-    chunks += decoded(encoder, network, restart_after)
+    chunks += decoded(encoder, restart_after)
     return np.concatenate(chunks[restart_after:])
 
 
@@ -51,7 +54,7 @@ def test_a_new_segment_starts_at_its_frame_whatever_the_cut(kernel, stride, cut)
     frames = np.random.default_rng(2).normal(size=(N_FRAMES, 2)).astype(np.float32)
     start = 2 * CHUNK * stride
     second = second_segment(network, frames, cut, restart_after=2)
-    alone = SegmentEncoder(network.architecture, CHUNK)
+    alone = SegmentEncoder(network, CHUNK)
     alone.push(frames[start:])
     alone.finish()
-    np.testing.assert_array_equal(second, np.concatenate(decoded(alone, network, None)))
+    np.testing.assert_array_equal(second, np.concatenate(decoded(alone, None)))

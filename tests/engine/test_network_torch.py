@@ -7,8 +7,8 @@ import torch
 import reference
 import rounding
 from architectures import features, parameters
+from numpy_runner.network import Network
 from sparrot.architecture import Architecture, Convolution, LayerNorm, Linear, Recurrent
-from sparrot.engine.network import Network
 
 CLOSE = {"rtol": 1e-12, "atol": 1e-12}  # two float64 evaluations of small sums
 

@@ -47,12 +47,16 @@ def streamed(recognizer, wave, level=None):
         return tuple(event for event in stream.poll() + stream.finish() if isinstance(event, Final))
 
 
+def names(recognizer):
+    return [level.name for level in recognizer.levels()]
+
+
 # Loading
 
 
 def test_what_a_recogniser_says_of_itself(recognizer):
     assert recognizer.name == "tones"
-    assert recognizer.levels == ("large", "small")
+    assert names(recognizer) == ["large", "small"]
     assert recognizer.level == "large"
     assert recognizer.streaming
     assert recognizer.sample_rate_hz == RATE_HZ
@@ -93,7 +97,7 @@ def test_a_damaged_level_is_refused_at_loading(path, tmp_path):
     (tmp_path / "damaged.sparrot").write_bytes(damaged)
     with pytest.raises(FormatError):
         Recognizer.load(tmp_path / "damaged.sparrot", level="large")
-    assert Recognizer.load(tmp_path / "damaged.sparrot", level="small").levels == ("large", "small")
+    assert names(Recognizer.load(tmp_path / "damaged.sparrot", level="small")) == ["large", "small"]
     Recognizer.load(tmp_path / "damaged.sparrot", level="large", verify=False)
 
 
@@ -110,22 +114,41 @@ def test_no_path_is_the_packaged_model(path, monkeypatch):
     assert Recognizer.load().name == "tones"
 
 
-def test_a_level_is_built_once_whoever_asks_first(path, monkeypatch):
-    recognizer, built = Recognizer.load(path), []
-    build = recognizer._model._build
+def test_a_level_is_read_once_whoever_asks_first(path, monkeypatch):
+    model = ModelFile.open(path)
+    read_stop, read = model.read_stop, []
 
-    def slow_build(level):
-        built.append(level)
+    def slow_read(stop, allocate):
+        read.append(stop)
         time.sleep(0.1)
-        return build(level)
+        return read_stop(stop, allocate)
 
-    monkeypatch.setattr(recognizer._model, "_build", slow_build)
-    threads = [threading.Thread(target=recognizer.prepare, args=("small",)) for _ in range(8)]
+    monkeypatch.setattr(model, "read_stop", slow_read)
+    recognizer = Recognizer(model)
+    threads = [threading.Thread(target=recognizer.prepare, args=("large",)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert built == ["small"]
+    assert read == [0, 1]
+
+
+def test_a_sparser_level_leaves_the_denser_one_unread(path):
+    recognizer = Recognizer.load(path, level="small")
+    assert recognizer._model.network.n_stops == 1
+    recognizer.prepare("large")
+    assert recognizer._model.network.n_stops == 2
+
+
+def test_mapped_weights_recognise_the_same(path):
+    copied, mapped = Recognizer.load(path), Recognizer.load(path, weights="map")
+    for level in ("large", "small"):
+        assert streamed(mapped, sound("abc"), level) == streamed(copied, sound("abc"), level)
+
+
+def test_weights_are_copied_or_mapped(path):
+    with pytest.raises(ValueError, match="choose `copy` or `map`, not `mmap`"):
+        Recognizer.load(path, weights="mmap")
 
 
 # Whole recordings

@@ -9,8 +9,8 @@ from torch import nn
 
 import rounding
 from architectures import architectures, features
+from numpy_runner.network import Network
 from sparrot.architecture import Architecture, Convolution, LayerNorm, Linear, Recurrent, Window
-from sparrot.engine.network import Network
 from sparrot.nn import CtcNetwork
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections")

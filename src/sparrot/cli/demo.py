@@ -110,7 +110,7 @@ def _switching(model: "ModelFile") -> str:
     rate_hz = recognizer.sample_rate_hz
     assert rate_hz is not None
     samples = load_waveform(max(packaged_strings("test")[:N_STRINGS], key=lambda u: u.duration), rate_hz)
-    levels = cycle(recognizer.levels)
+    levels = cycle(level.name for level in recognizer.levels())
     with recognizer.stream() as stream:
         events: list[Any] = []
         for begin in range(0, len(samples), rate_hz // 2):

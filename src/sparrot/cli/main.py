@@ -1,6 +1,5 @@
 """The command `sparrot`: its verbs, each imported only when it is called."""
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -21,6 +20,7 @@ VERBS = {
     "data": "Turn corpora into manifests, and check them.",
     "train": "Train a recogniser from a recipe.",
     "eval": "Measure every level of a model on a manifest.",
+    "bench": "Time every level of a model, also beside other libraries.",
     "export": "Write a model file from a training run, or cut one down to a level.",
 }
 
@@ -87,12 +87,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def main() -> None:
-    """Runs the command line and exits.
-
-    NumPy's products are of a vector and a matrix most of the time: several threads of OpenBLAS, which
-    reads its variable when NumPy is imported, made them up to 8 times slower on a busy machine.
-    """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    """Runs the command line and exits."""
     if isinstance(sys.stdout, TextIOWrapper):  # names of files that are not UTF-8 are printed as they are
         sys.stdout.reconfigure(errors="surrogateescape")
     sys.exit(run(sys.argv[1:]))

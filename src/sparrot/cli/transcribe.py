@@ -60,6 +60,7 @@ def transcribe(  # one parameter an option: typer makes the command line of them
     decoder: Annotated[Decoder, typer.Option(help="How the tokens are searched for.")] = Decoder.GREEDY,
     beam: Annotated[int, typer.Option(help="Hypotheses that the beam search keeps.")] = 8,
     channel: Annotated[str, typer.Option(help="mix averages all channels; 0, 1, … picks one.")] = "mix",
+    threads: Annotated[int, typer.Option(help="Threads that the engine computes on.")] = 1,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="File, or an existing folder for a file a recording."),
@@ -70,8 +71,9 @@ def transcribe(  # one parameter an option: typer makes the command line of them
     A recording that cannot be read gets its sentence on stderr and the others are transcribed; the
     exit code is then 2.
     """
-    from sparrot.engine import DecodingOptions, Recognizer
+    from sparrot.engine import DecodingOptions, Recognizer, set_threads
 
+    set_threads(threads)
     options = DecodingOptions(decoder=decoder.value, beam=beam)
     path = model_path(model)
     writer = _writer(files, format, output)

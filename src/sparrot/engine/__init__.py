@@ -5,6 +5,7 @@ from sparrot.engine.events import Event, Final, Partial, Word
 from sparrot.engine.options import DecodingOptions
 from sparrot.engine.recognizer import Recognizer
 from sparrot.engine.stream import Stream, decode_streams
+from sparrot.engine.threads import set_threads, threads
 from sparrot.engine.timing import Latency
 from sparrot.engine.transcript import Transcript
 
@@ -20,4 +21,6 @@ __all__ = [
     "Transcript",
     "Word",
     "decode_streams",
+    "set_threads",
+    "threads",
 ]

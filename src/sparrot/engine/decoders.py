@@ -1,67 +1,106 @@
-"""From log-probabilities to tokens: CTC decoders that take a segment in pieces.
+"""From the network's output to tokens: CTC decoders that take a segment in pieces.
 
-Blank is token 0. Both decoders treat one output frame after the other, so a segment decodes alike
-however it is cut.
+Blank is token 0. The decoders treat one output frame after the other, so a segment decodes alike however it
+is cut. They are compiled (csrc/decoder) and run without Python's lock.
 """
 
-from dataclasses import replace
 from typing import TypeAlias
 
+import numpy as np
 from numpy.typing import ArrayLike
 
+from sparrot._core import CtcDecoder, greedy_decoder, prefix_beam_decoder
 from sparrot.engine.hypothesis import Hypothesis, TokenHit
-from sparrot.engine.log_probs import log_softmax, penalised
-from sparrot.engine.prefix_beam import PrefixBeamDecoder
+from sparrot.engine.search import Search
 from sparrot.text import BLANK
 
-__all__ = ["BLANK", "Decoder", "GreedyDecoder", "Hypothesis", "PrefixBeamDecoder", "TokenHit", "log_softmax"]
+__all__ = ["BLANK", "Decoder", "GreedyDecoder", "Hypothesis", "PrefixBeamDecoder", "TokenHit"]
 
 
-class GreedyDecoder:
+class _CtcSearch(Search):
+    """A compiled decoder, to which levels are numbers in the order of their first use."""
+
+    def __init__(self, search: CtcDecoder) -> None:
+        super().__init__(search, ())
+        self._search = search
+
+    def accept(self, log_probs: ArrayLike, level: str, blank_penalty: float = 0.0) -> None:
+        """Goes on by frames (n, n_tokens) of natural log-probabilities computed at `level`.
+
+        blank_penalty: subtracted from the blank's before anything else.
+        Raises ValueError, before the first frame, if a frame has no finite best token, or the array not two
+        tokens or more, the same number in all of a segment.
+        """
+        rows = np.ascontiguousarray(log_probs, np.float64)
+        _check_rows(rows.shape)
+        self._search.accept(rows, self._number(level), blank_penalty)
+
+    def accept_logits(self, logits: ArrayLike, level: str, blank_penalty: float = 0.0) -> None:
+        """The same of what the network computed, float32 (n, n_tokens), by its log-softmax in float64.
+
+            log p[k] = x[k] − m − log(Σ_j exp(x[j] − m)),   m = max x
+
+        Raises ValueError, before the first frame, if a logit is not finite.
+        """
+        rows = np.ascontiguousarray(logits, np.float32)
+        _check_rows(rows.shape)
+        self._search.accept_logits(rows, self._number(level), blank_penalty)
+
+    def _number(self, level: str) -> int:
+        if level not in self._levels:
+            self._levels.append(level)
+        return self._levels.index(level)
+
+
+class GreedyDecoder(_CtcSearch):
     """The best token of every frame; repeats and blanks collapse (Graves et al. 2006, sec. 3.2).
 
-    A token's frame is the first of its run. All tokens are stable: what has been said stays said.
-    Ties go to the lowest token.
+    A token's frame is the first of its run. All tokens are stable: what has been said stays said. Ties go to
+    the lowest token. The score is that of the best alignment.
     """
 
     def __init__(self) -> None:
-        self.reset()
+        super().__init__(greedy_decoder())
 
-    def reset(self) -> None:
-        """Starts a new segment at output frame 0."""
-        self._hits: list[TokenHit] = []
-        self._log_prob = 0.0
-        self._last = BLANK
-        self.n_frames = 0
-        self.trailing_blanks = 0  # frames at the end whose best token is the blank
 
-    def accept(self, log_probs: ArrayLike, level: str, blank_penalty: float = 0.0) -> None:
-        """Goes on by frames (n, n_tokens) computed at `level`; see `PrefixBeamDecoder.accept`."""
-        rows = penalised(log_probs, blank_penalty)
-        for row, token in zip(rows, rows.argmax(axis=1).tolist(), strict=True):
-            self._go_on(token, float(row[token]), level)
+class PrefixBeamDecoder(_CtcSearch):
+    """The most probable labellings, each summed over its alignments.
 
-    @property
-    def n_stable(self) -> int:
-        """Tokens that later frames cannot change: all."""
-        return len(self._hits)
+    CTC prefix beam search (Graves 2012, sec. 7.5.3; Hannun et al. 2014, arXiv 1408.2873, alg. 1).
+    A labelling l is kept with p_b(l) and p_n(l), the probabilities of its alignments so far that end in a
+    blank and in its last token e. A frame with token probabilities y turns them into
 
-    def hypothesis(self) -> Hypothesis:
-        """The tokens so far; the score is that of the best alignment."""
-        return Hypothesis(tuple(self._hits), self._log_prob)
+        p_b'(l)  = (p_b(l) + p_n(l)) y[blank]
+        p_n'(l)  = p_n(l) y[e] + what grows into it
+        p_n'(lc) = (p_b(l) + p_n(l)) y[c],   for c = e only p_b(l) y[c]
 
-    def _go_on(self, token: int, log_prob: float, level: str) -> None:
-        if token == BLANK:
-            self.trailing_blanks += 1
-        else:
-            self.trailing_blanks = 0
-            if token != self._last:
-                self._hits.append(TokenHit(token, self.n_frames, log_prob, level))
-            elif log_prob > self._hits[-1].log_prob:
-                self._hits[-1] = replace(self._hits[-1], log_prob=log_prob)
-        self._last = token
-        self._log_prob += log_prob
-        self.n_frames += 1
+    beam:          labellings kept after a frame; of equals the unextended before the extended, then
+                   the one ranked higher before the frame, then the lowest token.
+    token_floor:   labellings grow by the frame's best token and by those with at least this
+                   log-probability (-7 is 0.1 %).
+    margin:        labellings this far (log) below the best are given up.
+    settle_frames: so are those that part from the best more than this many frames back. Frames are
+                   independent given the audio, so what follows hardly changes their order, and
+                   without this a doubt at the start keeps its share of the beam to the end.
+
+    A token's frame is that of its highest probability along its run, the first of equals, in the
+    labelling's most probable alignment. Memory grows by one entry a token: the labellings share
+    theirs but for the last `settle_frames`.
+    Raises ValueError if `beam` is under 1, or another option out of its range.
+    """
+
+    def __init__(
+        self, beam: int = 8, *, token_floor: float = -7.0, margin: float = 10.0, settle_frames: int = 50
+    ) -> None:
+        super().__init__(prefix_beam_decoder(beam, token_floor, margin, settle_frames))
 
 
 Decoder: TypeAlias = GreedyDecoder | PrefixBeamDecoder
+
+
+def _check_rows(shape: tuple[int, ...]) -> None:
+    if len(shape) != 2 or shape[1] < 2:
+        raise ValueError(
+            f"a decoder takes log-probabilities (n_frames, n_tokens) of the blank and at least one more "
+            f"token; got an array of shape {shape}"
+        )

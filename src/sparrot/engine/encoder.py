@@ -1,8 +1,10 @@
 """The network over a stream of frames, started anew where a segment ends."""
 
-from sparrot.architecture import Architecture
+from collections.abc import Sequence
+
 from sparrot.engine.frames import Float32, FrameQueue
 from sparrot.engine.network import Network, NetworkStream
+from sparrot.engine.network import advance as network_advance
 
 
 class SegmentEncoder:
@@ -19,12 +21,12 @@ class SegmentEncoder:
     its end leaves them out.
     """
 
-    def __init__(self, architecture: Architecture, chunk_frames: int) -> None:
-        self.chunk = chunk_frames * architecture.reduction
+    def __init__(self, network: Network, chunk_frames: int) -> None:
+        self.chunk = chunk_frames * network.architecture.reduction
         self.start = 0
         self.edge = 0
-        self._stream = NetworkStream(architecture, chunk_frames)
-        self._frames = FrameQueue(architecture.input_width)
+        self._stream = NetworkStream(network, chunk_frames)
+        self._frames = FrameQueue(network.architecture.input_width)
         self._finished = False
 
     def push(self, frames: Float32) -> None:
@@ -38,13 +40,15 @@ class SegmentEncoder:
         self._stream.finish()
         self._finished = True
 
-    def advance(self, network: Network) -> Float32 | None:
-        """Logits (G, n_tokens) of the next chunk, fewer at the end; None if its frames are not there."""
-        logits = self._stream.advance(network)
-        if logits is not None:
-            self.edge += self.chunk
-            self._frames.forget(self.edge)
-        return logits
+    @property
+    def ready(self) -> bool:
+        """Whether the frames of the next chunk are there."""
+        return self._stream.n_ready > 0
+
+    def move_on(self) -> None:
+        """Leaves the chunk that was computed behind."""
+        self.edge += self.chunk
+        self._frames.forget(self.edge)
 
     def restart(self) -> None:
         """Starts a segment at the edge: every state is zero, as at the start of a training utterance."""
@@ -53,3 +57,11 @@ class SegmentEncoder:
         self._stream.push(self._frames.between(self.edge, max(self.edge, self._frames.received)))
         if self._finished:
             self._stream.finish()
+
+
+def advance(encoders: Sequence[SegmentEncoder], stops: Sequence[int]) -> list[Float32]:
+    """Logits (G, n_tokens) of the next chunk of every encoder, each at its own stop; fewer rows at the end.
+
+    All must be `ready`, and of one network; they are stepped together. Each then needs its `move_on`.
+    """
+    return network_advance([encoder._stream for encoder in encoders], stops)

@@ -1,59 +1,111 @@
-"""An architecture with its parameters, run over whole utterances or over streams, in NumPy.
+"""The network of a model file in the C++ engine, and the streams that go through it.
 
-A `Network` is the weights of one level; a `NetworkStream` is what a stream remembers, which no
-level owns. Any network of the same architecture may compute the next chunk of any stream.
+A `Network` serves all levels: a level is the number of segments that a chunk uses. A `NetworkStream` is
+what a stream remembers, which no level owns.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike
 
-from sparrot.architecture import Architecture, Convolution, Layer, LayerNorm, Linear, Reach, Recurrent, Shape
-from sparrot.engine.frames import Float32, FrameQueue
-from sparrot.engine.layers import (
-    FrameLayer,
-    RunningConvolution,
-    RunningLayerNorm,
-    RunningLinear,
-    RunningWindow,
-)
-from sparrot.engine.recurrent import CellState, RunningRecurrent
+from sparrot import _core
+from sparrot.architecture import Architecture, Convolution, Layer, LayerNorm, Linear, Recurrent, Shape, Window
+from sparrot.engine.frames import Float32
+from sparrot.model_file import PieceData, StopData
+from sparrot.model_file.layout import base_name, piece_names
+from sparrot.model_file.stops import check_base
+
+_NO_STARTS, _NO_COLUMNS = np.zeros(0, np.uint32), np.zeros(0, np.uint16)
 
 
 class Network:
-    """The parameters of one level, checked and laid out for speed; never changes, threads may share it.
+    """A network whose weights lie in memory as they lie in the file; threads may share it.
 
-    parameters: float32 arrays with exactly the names and shapes of `architecture.matrices()` and
-                `.vectors()`; they are copied.
-    Raises ValueError if a name, shape or type is wrong or a value is not finite.
+    architecture: that of the file.
+    first:        the file's first stop, sparsest; its memory stays in use, like that of later ones.
+    verify:       whether weights are searched for values that are not finite.
+    isa:          what computes; None is SPARROT_ISA, or the best that the processor has.
+    Raises FormatError, naming the tensor, if an index is out of range, padding is not zero or a weight is
+    not finite.
     """
 
-    def __init__(self, architecture: Architecture, parameters: Mapping[str, Float32]) -> None:
-        _check_parameters(architecture, parameters)
+    def __init__(
+        self, architecture: Architecture, first: StopData, *, verify: bool = True, isa: str | None = None
+    ) -> None:
         self.architecture = architecture
-        pairs = zip(architecture.layers, architecture.shapes(), strict=False)
-        self._layers = tuple(_running(layer, given, parameters) for layer, given in pairs)
+        self.core = _core.Network(architecture.input_width, isa)
+        self._verify = verify
+        check_base(first, verify=verify)
+        self._matrices = {
+            name: _new_matrix(piece, first.scales.get(name)) for name, piece in first.pieces.items()
+        }
+        self._n_stops = 0
+        for layer, given in zip(architecture.layers, architecture.shapes(), strict=False):
+            self._add_layer(layer, given, first.vectors)
+        self.add_stop(first)
 
-    def run(self, features: ArrayLike) -> Float32:
-        """Logits (⌈n/R⌉, n_tokens) of a whole utterance, features (n, input_width).
+    @property
+    def isa(self) -> str:
+        """The instruction set that computes: `scalar`, `avx2`, `avx512`, `avx512vnni`, `neon`, `neondot`."""
+        return self.core.isa
 
-        Bidirectional layers see all of it. A `NetworkStream` whose first chunk holds the whole
-        utterance gives the same bits; shorter chunks the same within rounding.
-        Raises ValueError if the features have another width or a value is not finite.
+    @property
+    def n_stops(self) -> int:
+        """Stops that can be run."""
+        return self._n_stops
+
+    def add_stop(self, stop: StopData) -> None:
+        """Adds the segment of the next stop, while others may run the network at the stops before.
+
+        Raises FormatError as above; the network is then of no use.
         """
-        frames = _checked_frames(self.architecture, features)
-        counts = _Grid(self.architecture).of_segment(len(frames))
-        return self._advance(frames, _fresh_states(self.architecture), counts[1:])
+        for name, piece in stop.pieces.items():
+            with _refusing(stop, piece):
+                self._matrices[name].add(
+                    piece.stored.layout,
+                    _NO_STARTS if piece.starts is None else piece.starts,
+                    _NO_COLUMNS if piece.columns is None else piece.columns,
+                    piece.values,
+                    check_finite=self._verify,
+                )
+        self._n_stops += 1
 
-    def _advance(self, rows: Float32, states: Sequence["_State"], counts: Sequence[int]) -> Float32:
-        """What leaves the last layer when `rows` enter the first and layer i makes up to counts[i] rows."""
-        for layer, state, count in zip(self._layers, states, counts, strict=True):
-            frames = state.surroundings.take(rows, count) if state.surroundings else rows[:, None]
-            rows = layer(frames, state.cells) if isinstance(layer, RunningRecurrent) else layer(frames)
-        return rows
+    def run(self, features: ArrayLike, stop: int) -> Float32:
+        """Logits (⌈n/R⌉, n_tokens) of a whole utterance, features (n, input_width), at a stop.
+
+        Bidirectional layers see all of it. Raises ValueError if the features have another width or a value
+        is not finite.
+        """
+        _require_stop(self, stop)
+        whole = _core.NetworkStream(self.core, 0)
+        whole.push(checked_frames(self.architecture, features))
+        whole.finish()
+        if not whole.n_ready:
+            return np.zeros((0, self.architecture.n_tokens), np.float32)
+        return _core.advance([whole], [stop])[0]
+
+    def _add_layer(self, layer: Layer, given: Shape, vectors: Mapping[str, Float32]) -> None:
+        def matrix(part: str) -> _core.Matrix:
+            return self._matrices[f"{layer.name}.{part}"]
+
+        def vector(part: str) -> Float32:
+            return vectors[f"{layer.name}.{part}"].reshape(-1)
+
+        match layer:
+            case Window():
+                self.core.add_window(layer.left, layer.right, layer.stride)
+            case Linear():
+                self.core.add_linear(matrix("weight"), vector("bias"), layer.activation)
+            case LayerNorm():
+                self.core.add_layer_norm(vector("scale"), vector("shift"), layer.epsilon)
+            case Recurrent():
+                directions = [_direction(prefix, self._matrices, vectors) for prefix in layer.prefixes]
+                self.core.add_recurrent(layer.cell, directions)
+            case Convolution():
+                shape, reach = _convolution(layer, given)
+                self.core.add_convolution(matrix("kernel"), vector("bias"), layer.activation, shape, reach)
 
 
 class NetworkStream:
@@ -65,175 +117,56 @@ class NetworkStream:
     Raises ValueError if the architecture has a bidirectional layer or `chunk_frames` is under 1.
     """
 
-    def __init__(self, architecture: Architecture, chunk_frames: int) -> None:
-        if not architecture.streaming:
+    def __init__(self, network: Network, chunk_frames: int) -> None:
+        if not network.architecture.streaming:
             raise ValueError(
                 "cannot stream: a layer of this network runs backwards in time and needs the end of the "
                 "utterance first; transcribe whole files with it, or train a unidirectional one"
             )
         if chunk_frames < 1:
             raise ValueError(f"a chunk needs at least 1 output frame; got {chunk_frames}")
-        self.architecture = architecture
-        self.chunk_frames = chunk_frames
-        self._grid = _Grid(architecture)
-        self.reset()
+        self.network = network
+        self.core = _core.NetworkStream(network.core, chunk_frames)
 
     def reset(self) -> None:
         """Starts a new segment: states zero, frames not yet decoded given up, grid at the next frame."""
-        self._frames = FrameQueue(self.architecture.input_width)
-        self._states = _fresh_states(self.architecture)
-        self._n_frames: int | None = None
-        self._n_chunks = 0
-        self._entered = 0
+        self.core.reset()
 
     def push(self, features: ArrayLike) -> None:
         """Adds feature frames (n, input_width), any number of them.
 
         Raises ValueError after `finish`, on another width or a value that is not finite.
         """
-        if self._n_frames is not None:
-            raise ValueError("frames came after `finish`: `reset` starts the next segment")
-        self._frames.push(_checked_frames(self.architecture, features).copy())
+        self.core.push(checked_frames(self.network.architecture, features))
 
     def finish(self) -> None:
         """Says that the segment ends here: the right context of its last frames is zeros."""
-        self._n_frames = self._frames.received
+        self.core.finish()
 
     @property
     def n_ready(self) -> int:
         """Chunks that `advance` can compute now; after `finish` the last may be partial."""
-        if self._n_frames is None:
-            outputs = self._grid.outputs_of(self._frames.received)
-            return outputs // self.chunk_frames - self._n_chunks
-        return -(-self.architecture.output_frames(self._n_frames) // self.chunk_frames) - self._n_chunks
-
-    def advance(self, network: Network) -> Float32 | None:
-        """Logits (chunk_frames, n_tokens) of the next chunk by `network`; None if it is not ready.
-
-        The last chunk of a segment may have fewer rows. The states stay with the stream, so each
-        chunk may go through the network of another level.
-        Raises ValueError if the network has another architecture.
-        """
-        if network.architecture != self.architecture:
-            raise ValueError(
-                "cannot go on with this network: its architecture is not that of the stream; "
-                "levels of one model file share theirs"
-            )
-        if self.n_ready == 0:
-            return None
-        self._n_chunks += 1
-        counts = self._grid.up_to(self._n_chunks * self.chunk_frames, self._n_frames)
-        rows = self._frames.between(self._entered, counts[0])
-        self._entered += len(rows)
-        self._frames.forget(self._entered)
-        return network._advance(rows, self._states, counts[1:])
+        return self.core.n_ready
 
 
-class _Grid:
-    """How many frames have entered the first layer and left each, when so many left the last."""
+def advance(streams: Sequence[NetworkStream], stops: Sequence[int]) -> list[Float32]:
+    """Logits (chunk_frames, n_tokens) of the next chunk of every stream, each at its own stop.
 
-    def __init__(self, architecture: Architecture) -> None:
-        self._reaches = [layer.reach() for layer in architecture.layers]
-        self._first = 1 + architecture.lookahead
-        self._reduction = architecture.reduction
-
-    def outputs_of(self, n_frames: int) -> int:
-        """Output frames that `n_frames` frames determine, whatever comes after them."""
-        return max(0, (n_frames - self._first) // self._reduction + 1)
-
-    def of_segment(self, n_frames: int) -> list[int]:
-        """The counts of a whole segment of `n_frames` frames."""
-        counts = [n_frames]
-        for reach in self._reaches:
-            counts.append(reach.output_frames(counts[-1]))
-        return counts
-
-    def up_to(self, n_outputs: int, n_frames: int | None) -> list[int]:
-        """The counts at which `n_outputs` frames have left, none above those of the whole segment."""
-        counts = [n_outputs]
-        for reach in reversed(self._reaches):
-            counts.insert(0, (counts[0] - 1) * reach.stride + reach.right + 1)
-        if n_frames is None:
-            return counts
-        return [min(pair) for pair in zip(counts, self.of_segment(n_frames), strict=True)]
+    They are stepped together, without the GIL; the last chunk of a segment may have fewer rows. The
+    states stay with the streams, so each chunk may be at another stop.
+    Raises ValueError if a stream is not ready, if they do not share their network, or if that has no such
+    stop.
+    """
+    for stream, stop in zip(streams, stops, strict=True):
+        _require_stop(stream.network, stop)
+    return _core.advance([stream.core for stream in streams], list(stops))
 
 
-class _Surroundings:
-    """The input frames around a layer's next output frames, those of earlier chunks included."""
+def checked_frames(architecture: Architecture, features: ArrayLike) -> Float32:
+    """Feature frames as the engine takes them, float32 (n, input_width), contiguous.
 
-    def __init__(self, reach: Reach, width: int) -> None:
-        self._reach = reach
-        self._queue = FrameQueue(width)
-        self._n_made = 0
-
-    def take(self, rows: Float32, n_made: int) -> Float32:
-        """Inputs (n, left + 1 + right, width) of the outputs before `n_made` not yet taken, after `rows`."""
-        self._queue.push(rows)
-        reach, n = self._reach, n_made - self._n_made
-        context = reach.left + 1 + reach.right
-        begin = self._n_made * reach.stride - reach.left
-        frames = self._queue.between(begin, begin + max(n - 1, 0) * reach.stride + context)
-        self._n_made += n
-        self._queue.forget(self._n_made * reach.stride - reach.left)
-        views = sliding_window_view(frames, context, axis=0)[:: reach.stride][:n]
-        return views.transpose(0, 2, 1)
-
-
-@dataclass
-class _State:
-    """What a stream remembers for one layer: the frames around, a cell for each direction, or nothing."""
-
-    surroundings: _Surroundings | None = None
-    cells: tuple[CellState, ...] = ()
-
-
-def _fresh_states(architecture: Architecture) -> list[_State]:
-    return [
-        _fresh_state(layer, given)
-        for layer, given in zip(architecture.layers, architecture.shapes(), strict=False)
-    ]
-
-
-def _fresh_state(layer: Layer, given: Shape) -> _State:
-    if isinstance(layer, Recurrent):
-        return _State(cells=tuple(CellState.fresh(layer) for _ in layer.prefixes))
-    if layer.reach() != Reach():
-        return _State(surroundings=_Surroundings(layer.reach(), given.width))
-    return _State()
-
-
-def _running(layer: Layer, given: Shape, parameters: Mapping[str, Float32]) -> FrameLayer | RunningRecurrent:
-    match layer:
-        case Recurrent():
-            return RunningRecurrent(layer, parameters)
-        case Linear():
-            return RunningLinear(layer, parameters)
-        case LayerNorm():
-            return RunningLayerNorm(layer, parameters)
-        case Convolution():
-            return RunningConvolution(layer, given, parameters)
-        case _:
-            return RunningWindow()
-
-
-def _check_parameters(architecture: Architecture, parameters: Mapping[str, Float32]) -> None:
-    shapes: dict[str, tuple[int, ...]] = {m.name: (m.rows, m.columns) for m in architecture.matrices()}
-    shapes |= {vector.name: (vector.size,) for vector in architecture.vectors()}
-    missing, unknown = sorted(set(shapes) - set(parameters)), sorted(set(parameters) - set(shapes))
-    if missing or unknown:
-        raise ValueError(
-            f"the parameters are not those of this architecture: missing {', '.join(missing) or 'none'}; "
-            f"unknown {', '.join(unknown) or 'none'}"
-        )
-    for name, shape in shapes.items():
-        array = parameters[name]
-        if array.dtype != np.float32 or array.shape != shape:
-            raise ValueError(f"parameter `{name}` must be float32 {shape}; got {array.dtype} {array.shape}")
-        if not np.isfinite(array).all():
-            raise ValueError(f"parameter `{name}` holds a value that is not finite; the weights are damaged")
-
-
-def _checked_frames(architecture: Architecture, features: ArrayLike) -> Float32:
+    Raises ValueError if they have another width or a value is not finite.
+    """
     with np.errstate(over="ignore"):  # what is too large for float32 is refused below, as infinite
         frames = np.ascontiguousarray(features, np.float32)
     if frames.ndim != 2 or frames.shape[1] != architecture.input_width:
@@ -244,3 +177,55 @@ def _checked_frames(architecture: Architecture, features: ArrayLike) -> Float32:
     if not np.isfinite(frames).all():
         raise ValueError("a feature frame holds a value that is not finite; check the audio it was made of")
     return frames
+
+
+def _require_stop(network: Network, stop: int) -> None:
+    if not 0 <= stop < network.n_stops:
+        raise ValueError(f"the network has {network.n_stops} stops, and stop {stop} was asked for")
+
+
+def _new_matrix(piece: PieceData, scales: Float32 | None) -> _core.Matrix:
+    matrix, flat = piece.stored.matrix, None if scales is None else scales.reshape(-1)
+    return _core.Matrix(matrix.rows, matrix.columns, matrix.gates, piece.stored.dtype, flat)
+
+
+@contextmanager
+def _refusing(stop: StopData, piece: PieceData) -> Iterator[None]:
+    """Says of which tensor an error is."""
+    try:
+        yield
+    except ValueError as error:
+        raise stop.refuse(_tensor(stop, piece, str(error)), f"is refused: {error}") from error
+
+
+def _tensor(stop: StopData, piece: PieceData, sentence: str) -> str:
+    """The tensor of a piece that a sentence is about."""
+    name = piece.stored.matrix.name
+    if piece.starts is None:
+        return base_name(name)
+    names = piece_names(stop.stop, name)
+    return next((one for one in names if f"`{one.rpartition('/')[2]}`" in sentence), names[-1])
+
+
+def _direction(
+    prefix: str, matrices: Mapping[str, _core.Matrix], vectors: Mapping[str, Float32]
+) -> tuple[_core.Matrix, _core.Matrix, _core.Matrix | None, Float32, Float32]:
+    """Input, recurrent and projection matrix, bias and candidate bias of one direction."""
+    none = np.zeros(0, np.float32)
+    return (
+        matrices[f"{prefix}.input"],
+        matrices[f"{prefix}.recurrent"],
+        matrices.get(f"{prefix}.projection"),
+        vectors[f"{prefix}.bias"].reshape(-1),
+        vectors.get(f"{prefix}.candidate_bias", none).reshape(-1),
+    )
+
+
+def _convolution(layer: Convolution, given: Shape) -> tuple[list[int], list[int]]:
+    """The numbers of csrc/network/layers.h: those of `ConvolutionShape`, then left, right and stride."""
+    span = layer.kernel_bins or given.bins
+    padding = 0 if layer.kernel_bins is None else (span - 1) // 2
+    bins = layer.output(given).bins
+    reach = layer.reach()
+    shape = [given.channels, given.bins, layer.kernel, span, padding, layer.stride_bins, bins]
+    return shape, [reach.left, reach.right, reach.stride]

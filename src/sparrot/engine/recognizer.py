@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from numpy.typing import ArrayLike
 
@@ -17,7 +18,7 @@ from sparrot.engine.timing import Latency
 from sparrot.engine.transcript import Transcript
 from sparrot.feature_files import read_features
 from sparrot.features import Frames, normalise
-from sparrot.model_file import ModelFile
+from sparrot.model_file import LevelDescription, ModelFile
 
 PACKAGED_MODEL = Path(__file__).parents[1] / "packaged" / "digits.sparrot"
 
@@ -29,26 +30,35 @@ class Recognizer:
     print(recognizer.transcribe("talk.wav").text)
     """
 
-    def __init__(self, model: ModelFile, level: str | None = None) -> None:
-        self._model = PreparedModel(model)
-        self._level = self.levels[0] if level is None else level
+    def __init__(
+        self, model: ModelFile, level: str | None = None, *, weights: Literal["copy", "map"] = "copy"
+    ) -> None:
+        self._model = PreparedModel(model, weights)
+        self._level = next(iter(self._model.levels)) if level is None else level
         self._model.check(self._level)
 
     @classmethod
     def load(
-        cls, path: Path | str | None = None, level: str | None = None, *, verify: bool = True
+        cls,
+        path: Path | str | None = None,
+        level: str | None = None,
+        *,
+        weights: Literal["copy", "map"] = "copy",
+        verify: bool = True,
     ) -> "Recognizer":
         """The recogniser of a model file.
 
         path:   None is the digits model that comes with the package.
         level:  of streams and transcripts that name none, and read at once; None is the densest that
                 the file holds.
+        weights: `copy` reads them into huge pages, from which products read fastest; `map` leaves them in
+                the file's pages, which all processes share that map it.
         verify: whether checksums and finiteness are checked; indices always are.
         Raises: FormatError if the file or the level is damaged, ValueError if there is no such level,
                 OSError if the file cannot be read.
         """
         model = ModelFile.open(packaged_model() if path is None else path, verify=verify)
-        recognizer = cls(model, level)
+        recognizer = cls(model, level, weights=weights)
         recognizer.prepare(recognizer.level)
         return recognizer
 
@@ -57,10 +67,9 @@ class Recognizer:
         """Of the model."""
         return self._model.description.name
 
-    @property
-    def levels(self) -> tuple[str, ...]:
-        """The levels that the file holds, densest first."""
-        return tuple(self._model.levels)
+    def levels(self) -> tuple[LevelDescription, ...]:
+        """The levels that the file holds, densest first: names, sparsities, measured errors."""
+        return tuple(self._model.levels.values())
 
     @property
     def level(self) -> str:

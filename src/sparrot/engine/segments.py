@@ -1,12 +1,13 @@
 """The search over a stream of frames, and the segments it is cut into."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparrot.engine.decoders import Decoder, GreedyDecoder, Hypothesis, PrefixBeamDecoder, log_softmax
+from sparrot.engine.decoders import Decoder, GreedyDecoder, Hypothesis, PrefixBeamDecoder
 from sparrot.engine.encoder import SegmentEncoder
+from sparrot.engine.encoder import advance as advance_encoders
 from sparrot.engine.events import Final, Partial, Reason, Word
 from sparrot.engine.options import DecodingOptions
 from sparrot.engine.prepared import PreparedLevel, PreparedModel
@@ -24,7 +25,7 @@ class Segments:
     def __init__(self, model: PreparedModel, options: DecodingOptions) -> None:
         self._model = model
         self._rules = options.endpoints
-        self._encoder = SegmentEncoder(model.description.architecture, model.description.chunk_frames)
+        self._encoder = SegmentEncoder(model.network, model.description.chunk_frames)
         self._decoder = new_decoder(options)
         self._number = 0
         self._level = ""
@@ -43,22 +44,29 @@ class Segments:
         """Says that no frame will follow."""
         self._encoder.finish()
 
-    def decode_chunk(self, level: str) -> list[Final] | None:
-        """The `Final` of a segment that ends with the next chunk, if one does; None without a chunk."""
-        prepared = self._model[level]
-        logits = self._encoder.advance(prepared.network)
-        if logits is None:
-            return None
-        self._level = level
-        _accept(self._decoder, logits, prepared)
+    @property
+    def ready(self) -> bool:
+        """Whether the frames of the next chunk are there."""
+        return self._encoder.ready
+
+    def accept(self, logits: NDArray[np.float32], level: PreparedLevel) -> list[Final]:
+        """Goes on by a chunk computed at `level`; the `Final` of a segment that ends with it, if one does.
+
+        logits: (n, n_tokens). Raises ValueError if one is not finite.
+        """
+        self._encoder.move_on()
+        self._level = level.described.name
+        _accept(self._decoder, logits, level)
         reason = self._reason_to_end()
         return [] if reason is None else self._end(reason)
 
     def decode_ready(self, level: str) -> list[Final]:
         """The `Final`s of all chunks that can be decoded now."""
+        prepared = self._model[level]
         finals: list[Final] = []
-        while (ended := self.decode_chunk(level)) is not None:
-            finals += ended
+        while self.ready:
+            (logits,) = advance([self], [prepared])
+            finals += self.accept(logits, prepared)
         return finals
 
     def end(self) -> list[Final]:
@@ -81,7 +89,7 @@ class Segments:
         return self._rules.reason(
             silence=self._decoder.trailing_blanks * clock.frame,
             length=(self._encoder.edge - self._encoder.start) * clock.hop,
-            spoken=bool(self._decoder.hypothesis().tokens),
+            spoken=self._decoder.n_tokens > 0,
         )
 
     def _end(self, reason: Reason) -> list[Final]:
@@ -108,6 +116,14 @@ class Segments:
         return self._model.words.words(hypothesis.tokens, self._encoder.start)
 
 
+def advance(segments: Sequence[Segments], levels: Sequence[PreparedLevel]) -> list[NDArray[np.float32]]:
+    """Logits (n, n_tokens) of the next chunk of each, which `accept` is waiting for; all must be `ready`.
+
+    They are of one model, and stepped together.
+    """
+    return advance_encoders([one._encoder for one in segments], [level.stop for level in levels])
+
+
 def decode_in_segments(
     model: PreparedModel, pieces: Iterable[NDArray[np.float32]], level: str, options: DecodingOptions
 ) -> tuple[Final, ...]:
@@ -131,7 +147,7 @@ def decode_at_once(
     """The one segment that the frames (n, input_width) of a whole recording are, if it has words."""
     prepared = model[level]
     decoder = new_decoder(options)
-    _accept(decoder, prepared.network.run(np.concatenate(list(pieces))), prepared)
+    _accept(decoder, prepared.network.run(np.concatenate(list(pieces)), prepared.stop), prepared)
     words = model.words.words(decoder.hypothesis().tokens, 0)
     return (Final.of(0, words, "finish"),) if words else ()
 
@@ -143,7 +159,7 @@ def new_decoder(options: DecodingOptions) -> Decoder:
 
 def _accept(decoder: Decoder, logits: NDArray[np.float32], level: PreparedLevel) -> None:
     described = level.described
-    decoder.accept(log_softmax(logits), described.name, described.blank_penalty)
+    decoder.accept_logits(logits, described.name, described.blank_penalty)
 
 
 def _shared(first: str, second: str) -> int:

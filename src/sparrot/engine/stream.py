@@ -7,14 +7,15 @@ from threading import Lock
 from types import TracebackType
 from typing import TypeAlias
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from sparrot.audio import Seconds
 from sparrot.engine.events import Event
 from sparrot.engine.intake import FeatureIntake, Intake, WaveformIntake
 from sparrot.engine.options import DecodingOptions
-from sparrot.engine.prepared import PreparedModel
-from sparrot.engine.segments import Segments
+from sparrot.engine.prepared import PreparedLevel, PreparedModel
+from sparrot.engine.segments import Segments, advance
 
 Trace: TypeAlias = Sequence[tuple[int, str]]
 
@@ -112,8 +113,7 @@ class Stream:
         """
         with self._caller("poll"):
             self._take()
-            while self._decode_chunk():
-                pass
+            _decode_ready([self])
             return self._hand_over()
 
     def finish(self) -> list[Event]:
@@ -127,8 +127,7 @@ class Stream:
                 self._take()
                 self._finished = True
                 self._segments.finish()
-            while self._decode_chunk():
-                pass
+            _decode_ready([self])
             self._events += self._segments.end()
             return self._hand_over()
 
@@ -169,16 +168,12 @@ class Stream:
         if not self._finished:
             self._segments.push(self._intake.take())
 
-    def _decode_chunk(self) -> bool:
-        """Whether there was a chunk to decode; one level holds for all of it."""
-        frame, level = self._segments.frame, self.level
-        finals = self._segments.decode_chunk(level)
-        if finals is None:
-            return False
-        if not self._trace or self._trace[-1][1] != level:
-            self._trace.append((frame, level))
-        self._events += finals
-        return True
+    def _accept(self, logits: NDArray[np.float32], level: PreparedLevel) -> None:
+        """Goes on by a chunk; one level holds for all of it."""
+        name = level.described.name
+        if not self._trace or self._trace[-1][1] != name:
+            self._trace.append((self._segments.frame, name))
+        self._events += self._segments.accept(logits, level)
 
     def _replayed(self) -> str:
         assert self._replay is not None
@@ -204,9 +199,28 @@ def decode_streams(streams: Sequence[Stream]) -> None:
             callers.enter_context(stream._caller("decode_streams"))
         for stream in streams:
             stream._take()
-        waiting = list(streams)
-        while waiting:
-            waiting = [stream for stream in waiting if stream._decode_chunk()]
+        _decode_ready(streams)
+
+
+def _decode_ready(streams: Sequence[Stream]) -> None:
+    """Decodes all chunks that are ready: one of each stream in turn, those of a model together.
+
+    If a stream's chunk cannot be decoded, the others' still are; then the first error is raised.
+    """
+    errors: list[ValueError] = []
+    for model in dict.fromkeys(stream._model for stream in streams):
+        own = [stream for stream in streams if stream._model is model]
+        while ready := [stream for stream in own if stream._segments.ready]:
+            levels = [model[stream.level] for stream in ready]
+            logits = advance([stream._segments for stream in ready], levels)
+            for stream, chunk, level in zip(ready, logits, levels, strict=True):
+                try:
+                    stream._accept(chunk, level)
+                except ValueError as error:
+                    errors.append(error)
+                    own.remove(stream)
+    if errors:
+        raise errors[0]
 
 
 def no_waveform(model: PreparedModel) -> str:

@@ -10,9 +10,9 @@ from typing import TypeAlias
 
 import numpy as np
 
+from numpy_runner.frames import Float32
+from numpy_runner.layers import transposed
 from sparrot.architecture import Cell, Recurrent
-from sparrot.engine.frames import Float32
-from sparrot.engine.layers import transposed
 
 _BLOCK = 256  # frames whose input products are held at a time
 

@@ -11,8 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from numpy_runner.frames import Float32
 from sparrot.architecture import CLIP, Activation, Convolution, LayerNorm, Linear, Shape
-from sparrot.engine.frames import Float32
 
 _UNFOLDED_VALUES = 1 << 20  # 4 MB: what a convolution copies at a time
 

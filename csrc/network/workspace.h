@@ -1,0 +1,58 @@
+// Scratch memory of one computation.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <new>
+
+namespace sparrot {
+
+inline constexpr std::size_t kAlignment = 64;
+
+constexpr std::size_t RoundUp(std::size_t n, std::size_t multiple) {
+  return (n + multiple - 1) / multiple * multiple;
+}
+
+// An array that is aligned to 64 bytes and only ever grows. What it holds is undefined after `Get`.
+class Scratch {
+ public:
+  template <class T>
+  T* Get(std::size_t n) {
+    const std::size_t bytes = RoundUp(n * sizeof(T) + 1, kAlignment);
+    if (bytes > bytes_) {
+      memory_.reset();  // before the next one is there: at most one of them at a time
+      bytes_ = 0;
+      memory_.reset(static_cast<std::byte*>(::operator new(bytes, std::align_val_t{kAlignment})));
+      bytes_ = bytes;
+    }
+    return reinterpret_cast<T*>(memory_.get());
+  }
+
+ private:
+  struct Free {
+    void operator()(std::byte* memory) const {
+      ::operator delete(memory, std::align_val_t{kAlignment});
+    }
+  };
+  std::unique_ptr<std::byte, Free> memory_;
+  std::size_t bytes_ = 0;
+};
+
+// The scratch of one caller. Each name belongs to the function that its comment names.
+struct Workspace {
+  Scratch rows[2];        // Network: what enters a layer and what leaves it, turn about
+  Scratch drives;         // Recurrent: input products of all frames
+  Scratch products;       // Recurrent: recurrent products of a frame
+  Scratch cells, hidden;  // Recurrent: states of all streams
+  Scratch projected;      // Recurrent: hidden states before their projection
+  Scratch context;        // Convolution: the frames around an output
+  Scratch unfolded;       // Convolution: inputs of every output, side by side
+  Scratch convolved;      // Convolution: outputs, channels last
+  Scratch packed;         // products: inputs in the kernels' form
+  Scratch sums;           // products: int32 sums
+  Scratch scales;         // products: of int8 inputs, and their inverses
+  Scratch wide, back;     // products: of rows in wide form, and back again
+  Scratch few;            // products: of the few streams of the densest levels, in rows
+};
+
+}  // namespace sparrot
