@@ -17,7 +17,7 @@ def test_the_first_ctrl_c_waits_and_the_second_does_not():
 
 
 def test_other_threads_are_left_alone():
-    outcome = []
+    before, outcome = signal.getsignal(signal.SIGINT), []
 
     def body():
         with Interrupt() as interrupt:
@@ -27,4 +27,4 @@ def test_other_threads_are_left_alone():
     thread.start()
     thread.join()
     assert outcome == [False]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before

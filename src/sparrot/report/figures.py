@@ -24,7 +24,7 @@ def draw_levels(rows: Sequence[Mapping[str, Any]], title: str, path: Path) -> No
     for row in rows:
         if row["metric"] == "wer":
             series.setdefault(f"{row['method']}, {row['set']}", []).append(row)
-    figure, axes = pyplot.subplots(figsize=(8, 4.5), dpi=100)
+    figure, axes = pyplot.subplots(figsize=(8, 4.8), dpi=100, layout="constrained")
     for (name, given), colour, marker in zip(series.items(), cycle(COLOURS), cycle(MARKERS), strict=False):
         points = sorted(given, key=lambda row: row["sparsity"])
         x, y = [100 * row["sparsity"] for row in points], [row["value"] for row in points]
@@ -38,7 +38,6 @@ def draw_levels(rows: Sequence[Mapping[str, Any]], title: str, path: Path) -> No
     )
     axes.set_ylim(bottom=0, top=1.15 * axes.get_ylim()[1])
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
-    figure.tight_layout()
+    figure.legend(loc="outside lower center", ncols=len(series))  # no place inside is free in every figure
     figure.savefig(path)
     pyplot.close(figure)
