@@ -12,7 +12,8 @@ Contests, each in one process, its contestants in turn round after round:
 - `figure`, `storage`: figure 2 and table 6 of "Block-sparse recurrent neural networks".
 
 Every result is compared with float64 before anything is timed. A time is the least of all passes; the median
-over rounds is beside it. Goals are ratios of least times. The rivals need the extra `bench`.
+over rounds is beside it. Of a rival that other programs interrupt only the time it computes counts; of ours
+all. Goals are ratios of least times. The rivals need the extra `bench`.
 
 Our weights lie in pages of 2 MiB; started with GLIBC_TUNABLES=glibc.malloc.hugetlb=1, the rivals' do as well.
 """

@@ -1,4 +1,5 @@
 // What one core can do at most: reading in sequence, and multiplying and adding in registers.
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 
@@ -32,72 +33,87 @@ void Keep(T& value) {
   asm volatile("" : "+v"(value));
 }
 
-// Runs `step` on every sum, `repeats` times.
+template <typename Work>
+double Seconds(const Work& work) {
+  const auto begin = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+// Seconds of `repeats` times `step` on every sum.
 template <typename T, typename Step>
-void Repeat(std::size_t repeats, const Step& step) {
-  T sums[kSums] = {};
-  for (std::size_t i = 0; i < repeats; ++i) {
-    for (T& sum : sums) {
-      step(sum);
-      Keep(sum);
+double Repeat(std::size_t repeats, const Step& step) {
+  return Seconds([&] {
+    T sums[kSums] = {};
+    for (std::size_t i = 0; i < repeats; ++i) {
+      for (T& sum : sums) {
+        step(sum);
+        Keep(sum);
+      }
     }
-  }
+  });
 }
 
 }  // namespace
 
 extern "C" {
 
-// Reads n bytes, a multiple of 512.
-void ReadAll(const std::uint8_t* bytes, std::size_t n) {
+// Seconds of reading n bytes, a multiple of 512.
+double ReadAll([[maybe_unused]] const std::uint8_t* bytes, [[maybe_unused]] std::size_t n) {
 #if defined(__AVX512F__) || defined(__AVX2__)
-  Ints seen[8] = {};
-  for (std::size_t i = 0; i < n; i += 8 * sizeof(Ints)) {
-    for (std::size_t j = 0; j < 8; ++j) seen[j] = Either(seen[j], Load(bytes + i + j * sizeof(Ints)));
-  }
-  for (Ints& line : seen) Keep(line);
+  return Seconds([&] {
+    Ints seen[8] = {};
+    for (std::size_t i = 0; i < n; i += 8 * sizeof(Ints)) {
+      for (std::size_t j = 0; j < 8; ++j) seen[j] = Either(seen[j], Load(bytes + i + j * sizeof(Ints)));
+    }
+    for (Ints& line : seen) Keep(line);
+  });
 #else
-  (void)bytes, (void)n;
+  return 0;
 #endif
 }
 
-// Each of these makes `repeats` · kSums steps and returns the operations of one step, a multiplication and
-// an addition being two; 0 if the processor that this was compiled for has no such instruction.
-std::size_t MultiplyFloats([[maybe_unused]] std::size_t repeats) {
+// Each of these gives the seconds of `repeats` · kSums steps, or 0 if the processor that this was compiled for
+// has no such instruction. A step's operations are below, a multiplication and an addition being two.
+double MultiplyFloats([[maybe_unused]] std::size_t repeats) {
 #if defined(__AVX512F__) || defined(__AVX2__)
   Floats a = {}, b = {};
   Keep(a), Keep(b);
-  Repeat<Floats>(repeats, [&](Floats& sum) { sum = Fma(a, b, sum); });
-  return 2 * sizeof(Floats) / sizeof(float);
+  return Repeat<Floats>(repeats, [&](Floats& sum) { sum = Fma(a, b, sum); });
 #else
   return 0;
 #endif
 }
 
-std::size_t MultiplyBFloats([[maybe_unused]] std::size_t repeats) {
+double MultiplyBFloats([[maybe_unused]] std::size_t repeats) {
 #if defined(__AVX512BF16__)
   Ints a = {}, b = {};
   Keep(a), Keep(b);
-  Repeat<Floats>(repeats, [&](Floats& sum) {
+  return Repeat<Floats>(repeats, [&](Floats& sum) {
     sum = _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
   });
-  return 64;
 #else
   return 0;
 #endif
 }
 
-std::size_t MultiplyCodes([[maybe_unused]] std::size_t repeats) {
+double MultiplyCodes([[maybe_unused]] std::size_t repeats) {
 #if defined(__AVX512VNNI__)
   Ints a = {}, b = {};
   Keep(a), Keep(b);
-  Repeat<Ints>(repeats, [&](Ints& sum) { sum = _mm512_dpbusd_epi32(sum, a, b); });
-  return 128;
+  return Repeat<Ints>(repeats, [&](Ints& sum) { sum = _mm512_dpbusd_epi32(sum, a, b); });
 #else
   return 0;
 #endif
 }
 
-std::size_t Sums() { return kSums; }
+// Operations of a step on all sums, by the bytes of a weight.
+std::size_t Operations(std::size_t bytes) {
+#if defined(__AVX512F__) || defined(__AVX2__)
+  return kSums * 2 * sizeof(Floats) / bytes;
+#else
+  return 0 * bytes;
+#endif
+}
 
 }  // extern "C"

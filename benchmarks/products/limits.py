@@ -12,11 +12,15 @@ from typing import Any
 import numpy as np
 
 from products.rounds import Entry
-from sparrot.bench.rivals.contestant import Contestant, Problem, Type, passes
+from sparrot.bench.rivals.contestant import Contestant, Problem, Type
 
 SOURCE = Path(__file__).with_name("limits.cc")
 REPEATS = 20_000
-PEAKS: dict[Type, str] = {"fp32": "MultiplyFloats", "bf16": "MultiplyBFloats", "int8": "MultiplyCodes"}
+PEAKS: dict[Type, tuple[str, int]] = {  # functions, and the bytes of a weight
+    "fp32": ("MultiplyFloats", 4),
+    "bf16": ("MultiplyBFloats", 2),
+    "int8": ("MultiplyCodes", 1),
+}
 HUGE_PAGE = 2 << 20
 MADV_HUGEPAGE = 14
 
@@ -47,8 +51,8 @@ def library() -> ctypes.CDLL | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     loaded = ctypes.CDLL(target)
-    for name in (*PEAKS.values(), "Sums"):
-        getattr(loaded, name).restype = ctypes.c_size_t
+    for name in ("ReadAll", *(name for name, _ in PEAKS.values())):
+        getattr(loaded, name).restype = ctypes.c_double
     return loaded
 
 
@@ -68,14 +72,19 @@ def multiplying(number: Type) -> Limit | None:
     compiled = library()
     if compiled is None:
         return None
-    function, repeats = getattr(compiled, PEAKS[number]), ctypes.c_size_t(REPEATS)
-    per_step: int = function(repeats)
-    amount = per_step * compiled.Sums() * REPEATS
-    return Limit(_only("multiplying", number, lambda: function(repeats)), amount) if amount else None
+    name, n_bytes = PEAKS[number]
+    function, repeats = getattr(compiled, name), ctypes.c_size_t(REPEATS)
+    if not function(repeats):
+        return None
+    amount = compiled.Operations(ctypes.c_size_t(n_bytes)) * REPEATS
+    return Limit(_only("multiplying", number, lambda: function(repeats)), amount)
 
 
-def _only(name: str, number: Type, call: Callable[[], object]) -> Contestant:
-    return Contestant(f"limit, {name}", "dense", number, passes([call]), list)
+def _only(name: str, number: Type, seconds: Callable[[], float]) -> Contestant:
+    def run(n_passes: int) -> list[list[float]]:
+        return [[seconds()] for _ in range(n_passes)]
+
+    return Contestant(f"limit, {name}", "dense", number, run, list)
 
 
 def _in_huge_pages(n_bytes: int) -> Any:

@@ -38,7 +38,7 @@ struct BFloat16 : BFloat16Weights {
     __m512 lower, upper;
   };
   struct Weights : Pair {
-    explicit Weights(const std::byte* values) {
+    Weights(const std::byte* values, std::size_t) {
       const __m512i words = _mm512_load_si512(values);
       lower = LowerHalves(words), upper = UpperHalves(words);
     }
@@ -92,7 +92,7 @@ struct Int8 : IntegerSums<0> {
   }
 
   struct Weights {
-    explicit Weights(const std::byte* values) : Weights(_mm512_load_si512(values)) {}
+    Weights(const std::byte* values, std::size_t) : Weights(_mm512_load_si512(values)) {}
     explicit Weights(__m512i w) : magnitudes(_mm512_abs_epi8(w)), negative(_mm512_movepi8_mask(w)) {}
     __m512i magnitudes;
     __mmask64 negative;

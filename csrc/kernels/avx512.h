@@ -79,6 +79,14 @@ struct FloatSums {
   }
 };
 
+// The weights of a group. Where several streams use them, g++ 12 would load them for each, and they come
+// from far away.
+inline __m512i LoadOnce(const std::byte* values, std::size_t n) {
+  __m512i weights = _mm512_load_si512(values);
+  if (n > 1) __asm__("" : "+v"(weights));
+  return weights;
+}
+
 // Inputs of types that are packed as float32.
 template <std::size_t kSide>
 __m512 LoadAloneFloats(const float* x) {
@@ -99,7 +107,7 @@ struct Float32 : FloatSums {
   static constexpr std::size_t Apart(std::size_t) { return 2; }
 
   struct Weights {
-    explicit Weights(const std::byte* values) : w(_mm512_load_ps(reinterpret_cast<const float*>(values))) {}
+    Weights(const std::byte* values, std::size_t n) : w(_mm512_castsi512_ps(LoadOnce(values, n))) {}
     __m512 w;
   };
   template <std::size_t n>

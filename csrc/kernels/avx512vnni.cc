@@ -37,7 +37,7 @@ struct BFloat16 : BFloat16Weights {
   }
 
   struct Weights {
-    explicit Weights(const std::byte* values) : w(_mm512_load_si512(values)) {}
+    Weights(const std::byte* values, std::size_t n) : w(LoadOnce(values, n)) {}
     __m512i w;
   };
   // Read two bytes into it, a word is the first column; the second is a word as it is.
@@ -121,7 +121,7 @@ struct Int8 : IntegerSums<0x80> {
   static constexpr std::size_t Apart(std::size_t n) { return n == 1 ? 8 : n <= 3 ? 4 : n <= 6 ? 2 : 1; }
 
   struct Weights {
-    explicit Weights(const std::byte* values) : w(_mm512_load_si512(values)) {}
+    Weights(const std::byte* values, std::size_t n) : w(LoadOnce(values, n)) {}
     __m512i w;
   };
   static Sum MultiplyAdd(Sum sum, const Weights& weights, std::size_t, __m512i input) {

@@ -12,12 +12,12 @@ namespace {
 std::vector<const Kernels*> Found() {
   std::vector<const Kernels*> found;
 #if defined(__x86_64__)
-  const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  const bool has_avx512 = __builtin_cpu_supports("x86-64-v4");
   if (has_avx512 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16")) {
     found.push_back(&kAvx512VnniKernels);
   }
   if (has_avx512) found.push_back(&kAvx512Kernels);
+  if (__builtin_cpu_supports("x86-64-v3")) found.push_back(&kAvx2Kernels);
 #endif
   found.push_back(&kScalarKernels);
   return found;

@@ -6,7 +6,7 @@
 //   Apart(streams)         groups that are summed apart, which hides the latency of a multiply-add. It may
 //                          depend on the number of streams only where sums are exact
 //   Sum, Zero, Plus        a vector of sums
-//   Weights(values)        the 16 rows of one group
+//   Weights(values, n)     the 16 rows of one group, for n streams
 //   Alone(x, columns, 0)   inputs of one group, of the only stream there is; Stream(0)
 //   Together<n>(x, columns, shift)    … of n streams side by side, 2^shift values from column to column;
 //                          Stream(b). If kAhead is not 0, the inputs of so many groups are brought
@@ -104,7 +104,7 @@ template <class T, class Inputs, std::size_t n, class Groups>
   });
   const std::size_t begin = groups.Begin(strip), end = groups.End(strip);
   const auto add = [&](std::size_t g, const Inputs& inputs, auto apart) {
-    const typename T::Weights weights(groups.values + g * kGroupBytes);
+    const typename T::Weights weights(groups.values + g * kGroupBytes, n);
     Repeat<n>([&](auto b) {
       const auto input = inputs.Stream(b);
       Repeat<kVectors>([&](auto v) {

@@ -8,6 +8,7 @@ namespace sparrot {
 extern const Kernels kScalarKernels;
 
 #if defined(__x86_64__)
+extern const Kernels kAvx2Kernels;
 extern const Kernels kAvx512Kernels;
 extern const Kernels kAvx512VnniKernels;
 #endif

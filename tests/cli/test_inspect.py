@@ -4,7 +4,11 @@ import warnings
 
 import pytest
 
+from architectures import parameters
+from model_file.written import block_mask, describe
+from sparrot.architecture import Architecture, Linear
 from sparrot.cli.main import run
+from sparrot.model_file import LevelToWrite, Storage, dtypes_of, write_model
 from tone_model import CHUNK, write_tone_model
 
 
@@ -49,6 +53,7 @@ def test_layers_matrices_and_blocks(described):
     ]
     voice = next(matrix for matrix in described["matrices"] if matrix["name"] == "voice.weight")
     assert (voice["rows"], voice["columns"], voice["type"], voice["layout"]) == (6, 6, "fc", "csr")
+    assert {matrix["dtype"] for matrix in described["matrices"]} == {"F32"}
     assert (voice["block"], voice["n_blocks"]) == ([1, 6], 6)
     assert voice["kept_blocks"] == {"large": 6, "small": 5}
     ear = next(matrix for matrix in described["matrices"] if matrix["name"] == "ear.weight")
@@ -63,6 +68,36 @@ def test_latency(described):
     assert described["resampler_latency_s"]["16000"] == 0
     assert described["streaming"] is True
     assert described["resolution_s"] == 0.02
+
+
+@pytest.fixture
+def stops_path(tmp_path, monkeypatch):
+    """Levels of 0 and 90 % in int8, and two stops between them."""
+    monkeypatch.setattr("sparrot.model_file.stop_plan.LEAST_COLUMNS", 1)
+    architecture = Architecture(64, (Linear("a", 64), Linear("fc", 4)))
+    kept = {"a.weight": block_mask(architecture.matrices()[0], (16, 1), 0.9, 0)}
+    levels = [LevelToWrite(name="large", kept={}), LevelToWrite(name="small", kept=kept)]
+    storage = Storage({"a.weight": (16, 1)}, dtypes_of(architecture.matrices(), "I8"), n_stops=4)
+    write_model(tmp_path / "m", describe(architecture), parameters(architecture, 0), levels, storage)
+    return tmp_path / "m"
+
+
+def test_stops_and_types(stops_path, capsys, monkeypatch):
+    assert run(["inspect", str(stops_path), "--json"]) == 0
+    described = json.loads(capsys.readouterr().out)
+    stops = described["stops"]
+    assert [stop["level"] for stop in stops] == ["small", None, None, "large"]
+    assert stops[-1]["bytes"] == stops_path.stat().st_size
+    assert [s["bytes"] for s in stops] == sorted(s["bytes"] for s in stops)
+    assert stops[0]["bytes"] == described["levels"][1]["bytes"]
+    assert {matrix["dtype"] for matrix in described["matrices"]} == {"I8"}
+    shown = page(stops_path, capsys, monkeypatch)
+    assert f"more stops  {stops[1]['overall_sparsity']:.1%}, {stops[2]['overall_sparsity']:.1%}\n" in shown
+    assert "I8" in shown
+
+
+def test_a_model_without_more_stops_says_nothing_of_them(path, capsys, monkeypatch):
+    assert "more stops" not in page(path, capsys, monkeypatch)
 
 
 def test_licence_and_provenance(described):

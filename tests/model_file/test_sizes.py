@@ -1,13 +1,15 @@
 """Bytes: what a level costs against dense float32."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from model_file.written import Parts, block_mask, describe
 from sparrot.architecture import Architecture, Linear, Matrix, Vector
-from sparrot.model_file import LevelToWrite, ModelFile, write_model
+from sparrot.engine.recognizer import packaged_model
+from sparrot.model_file import LevelToWrite, ModelFile, convert, dtypes_of, with_measured, write_model
 from sparrot.model_file.container import header_bytes
 from sparrot.model_file.layout import MatrixLayout, place_tensors, stop_ends
 
@@ -109,3 +111,19 @@ def test_122_million_weights_with_an_embedding_that_no_level_prunes():
     dense, ends = sizes([EMBEDDING])
     assert dense / 4 == pytest.approx(122.0e6, rel=0.002)
     assert [dense / end for end in ends] == pytest.approx([8.15, 3.00, 0.969], rel=0.003)
+
+
+@pytest.mark.parametrize(("weights", "dtype"), [("float32", "F32"), ("bf16", "BF16"), ("int8", "I8")])
+def test_the_sizes_of_the_packaged_model_are_those_of_the_specification(tmp_path, weights, dtype):
+    source, path = ModelFile.open(packaged_model()), tmp_path / "m"
+    convert(source, path, dtypes_of(source.description.architecture.matrices(), dtype))
+    with_measured(path, {level.name: level.measured for level in source.levels})
+    file = ModelFile.open(path)
+    row = " | ".join(f"{file.level_bytes(level.name):,}" for level in file.levels)
+    specification = (Path(__file__).parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
+    assert f"\n| `{weights}` | {row} |\n" in specification
+    names = " | ".join(
+        f"{level.name}, {level.overall_sparsity:.0%}".replace("%", " %") for level in file.levels
+    )
+    assert f"\n| `--weights` | {names} |\n" in specification
+    assert f" {source.levels[0].parameters:,} parameters" in specification

@@ -61,6 +61,7 @@ def describe(model: "ModelFile") -> dict[str, Any]:
         "resampler_latency_s": _resampler_latency(recognizer),
         "levels": [_level(level, model.level_bytes(level.name)) for level in model.levels],
         "missing_levels": list(model.missing_levels),
+        "stops": _stops(model),
         "layers": architecture.to_json()["layers"],
         "matrices": [_matrix(stored, model) for stored in model.matrices],
         "provenance": dict(described.provenance),
@@ -101,6 +102,15 @@ def _level(level: "LevelDescription", n_bytes: int) -> dict[str, Any]:
     }
 
 
+def _stops(model: "ModelFile") -> list[dict[str, Any]]:
+    """Where the file may end, sparsest first; those without a level are asked for by their sparsity."""
+    names = {level.stop: level.name for level in model.levels}
+    return [
+        {"level": names.get(k), "overall_sparsity": stop.overall_sparsity, "bytes": model.stop_bytes(k)}
+        for k, stop in enumerate(model.stops)
+    ]
+
+
 def _matrix(stored: "MatrixLayout", model: "ModelFile") -> dict[str, Any]:
     """A matrix, and how many of its blocks each level keeps (none are counted where no level prunes)."""
     matrix = stored.matrix
@@ -114,6 +124,7 @@ def _matrix(stored: "MatrixLayout", model: "ModelFile") -> dict[str, Any]:
         "type": matrix.type,
         "rows": matrix.rows,
         "columns": matrix.columns,
+        "dtype": stored.dtype,
         "layout": stored.layout,
         "block": None if stored.block is None else list(stored.block),
         "n_blocks": stored.n_blocks,
@@ -129,6 +140,9 @@ def _lines(described: Mapping[str, Any]) -> Iterator[str]:
     yield f"latency     {_latency_line(described)}"
     for name, value in described["provenance"].items():
         yield f"{name:<11} {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+    unnamed = [f"{stop['overall_sparsity']:.1%}" for stop in described["stops"] if stop["level"] is None]
+    if unnamed:
+        yield f"more stops  {', '.join(unnamed)}"
     if described["missing_levels"]:
         yield f"cut off     {', '.join(described['missing_levels'])}"
 
@@ -194,13 +208,16 @@ def _layers_table(described: Mapping[str, Any]) -> "Table":
 
 def _matrices_table(described: Mapping[str, Any]) -> "Table":
     names = [level["name"] for level in described["levels"]]
-    table = _table("matrix", "type", "size", "layout", "block", "blocks", *(f"in {name}" for name in names))
+    table = _table(
+        "matrix", "type", "size", "weights", "layout", "block", "blocks", *(f"in {name}" for name in names)
+    )
     for matrix in described["matrices"]:
         block = matrix["block"]
         table.add_row(
             matrix["name"],
             matrix["type"],
             f"{matrix['rows']} × {matrix['columns']}",
+            matrix["dtype"],
             matrix["layout"],
             "" if block is None else f"{block[0]} × {block[1]}",
             "" if block is None else f"{matrix['n_blocks']:,}",
@@ -217,7 +234,7 @@ def _table(first: str, *others: str) -> "Table":
     table = Table(box=SIMPLE_HEAD)
     table.add_column(first, overflow="fold")
     for header in others:
-        is_text = header in ("kind", "settings", "type", "layout")
+        is_text = header in ("kind", "settings", "type", "weights", "layout")
         table.add_column(header, justify="left" if is_text else "right", overflow="fold")
     return table
 

@@ -97,7 +97,11 @@ class ModelFile:
 
     def level_bytes(self, level: str) -> int:
         """Bytes of the file up to the end of a level: what must be read, or sent, to run it."""
-        return self._contents.stop_range(self.level(level).stop)[1]
+        return self.stop_bytes(self.level(level).stop)
+
+    def stop_bytes(self, stop: int) -> int:
+        """Bytes of the file up to the end of a stop."""
+        return self._contents.stop_range(stop)[1]
 
     def parameters(self, level: str) -> dict[str, Float32]:
         """Every parameter at a level, with zeros where the level drops weights.
