@@ -6,8 +6,23 @@
 #include "kernels/kernels.h"
 #include "kernels/tables.h"
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
 namespace sparrot {
 namespace {
+
+#if defined(__aarch64__)
+bool HasDotProducts() {
+#if defined(__linux__)
+  constexpr unsigned long kDotProducts = 1UL << 20;  // HWCAP_ASIMDDP
+  return (getauxval(AT_HWCAP) & kDotProducts) != 0;
+#else
+  return true;  // every processor of Apple that has 64-bit ARM programs for computers
+#endif
+}
+#endif
 
 std::vector<const Kernels*> Found() {
   std::vector<const Kernels*> found;
@@ -18,6 +33,9 @@ std::vector<const Kernels*> Found() {
   }
   if (has_avx512) found.push_back(&kAvx512Kernels);
   if (__builtin_cpu_supports("x86-64-v3")) found.push_back(&kAvx2Kernels);
+#elif defined(__aarch64__)
+  if (HasDotProducts()) found.push_back(&kNeonDotKernels);
+  found.push_back(&kNeonKernels);
 #endif
   found.push_back(&kScalarKernels);
   return found;

@@ -14,20 +14,6 @@ Columns<kColumns> LoadColumns(const std::uint16_t* columns) {
   }
 }
 
-inline std::int32_t LoadWord(const std::byte* p) {
-  std::int32_t word;
-  __builtin_memcpy(&word, p, sizeof word);
-  return word;
-}
-
-// An int8 input that is alone takes a word, with its code in the highest byte: [0 0 0 x]. Read 3 − j bytes
-// into it, the word has the code in byte j and, as what follows begins with zeros, nothing else. So four
-// loads make a group of four without a shift.
-inline std::int32_t AloneCodes(const std::byte* x, const Columns<4>& columns) {
-  return LoadWord(x + 4 * columns.at[0] + 3) | LoadWord(x + 4 * columns.at[1] + 2) |
-         LoadWord(x + 4 * columns.at[2] + 1) | LoadWord(x + 4 * columns.at[3]);
-}
-
 // Inputs of one group side by side, a word a stream, for up to eight streams.
 struct Words {
   __m128i first, second;

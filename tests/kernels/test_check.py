@@ -1,0 +1,102 @@
+"""The kernels without Python: under sanitizers, for ARM under an emulator, and each file for itself."""
+
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FLAGS = (
+    "-std=c++20",
+    "-ffp-contract=off",
+    "-Wall",
+    "-Wextra",
+    "-Wpedantic",
+    "-Wconversion",
+    "-Wshadow",
+    "-Werror",
+)
+AVX512 = ("-march=x86-64-v4", "-mprefer-vector-width=512", "-Wno-uninitialized")
+X86 = {
+    "avx2": ("-march=x86-64-v3",),
+    "avx512": AVX512,
+    "avx512vnni": (*AVX512, "-mavx512vnni", "-mavx512bf16"),
+}
+ARM = {"neon": (), "neondot": ("-march=armv8.2-a+dotprod",)}
+OTHERS = ("csrc/kernels/scalar", "csrc/kernels/dispatch", "csrc/layout/pieces", "csrc/layout/buffer")
+
+pytestmark = [pytest.mark.slow, pytest.mark.may_skip, pytest.mark.timeout(3600)]
+
+
+def run(*command: object) -> str:
+    done = subprocess.run(
+        [str(word) for word in command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def tool(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"there is no {name}")
+    return found
+
+
+def is_x86() -> bool:
+    return platform.machine() in ("x86_64", "AMD64")
+
+
+def build_check(
+    compiler: str, sets: dict[str, tuple[str, ...]], flags: tuple[str, ...], folder: Path
+) -> Path:
+    """The check program, every file of it compiled with its own flags."""
+    objects = []
+    files = {f"csrc/kernels/{name}": own for name, own in sets.items()} | dict.fromkeys(OTHERS, ())
+    for name, own in (files | {"tests/kernels/check": ()}).items():
+        objects.append(folder / f"{Path(name).name}.o")
+        run(compiler, *FLAGS, *flags, *own, "-Icsrc", "-c", f"{name}.cc", "-o", objects[-1])
+    run(compiler, *flags, *objects, "-o", folder / "check")
+    return folder / "check"
+
+
+def test_every_file_of_kernels_is_checked():
+    files = {path.stem for path in (ROOT / "csrc/kernels").glob("*.cc")}
+    assert files == {*X86, *ARM, "scalar", "dispatch"}
+
+
+def test_nothing_is_undefined_or_out_of_bounds(tmp_path):
+    flags = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    check = build_check(tool("g++"), X86 if is_x86() else ARM, flags, tmp_path)
+    assert "scalar: 0 of" in run(check)
+
+
+def test_arm_agrees(tmp_path):
+    compiler, emulator = tool("aarch64-linux-gnu-g++"), tool("qemu-aarch64")
+    printed = run(emulator, build_check(compiler, ARM, ("-O2", "-static"), tmp_path))
+    for name in (*ARM, "scalar"):
+        assert f"{name}: 0 of" in printed
+
+
+@pytest.mark.parametrize("name", X86)
+def test_files_for_different_processors_share_no_inline_function(name, tmp_path):
+    """The linker keeps one copy of such a function, and it may be the one that the processor cannot run."""
+    if not is_x86():
+        pytest.skip("this processor has no AVX")
+    nm = tool("nm")
+    run(
+        tool("g++"),
+        *FLAGS,
+        "-O3",
+        *X86[name],
+        "-Icsrc",
+        "-c",
+        f"csrc/kernels/{name}.cc",
+        "-o",
+        tmp_path / "object.o",
+    )
+    defined = [line.split()[-2:] for line in run(nm, "--defined-only", tmp_path / "object.o").splitlines()]
+    assert [symbol for kind, symbol in defined if kind in "WVuvwi"] == []
+    assert len([symbol for kind, symbol in defined if kind.isupper()]) == 1
