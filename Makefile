@@ -4,23 +4,26 @@
 #   make demo        trains a small recogniser, exports it, transcribes unseen recordings at every level
 #   make test        the quick tests                       make test-slow   the others
 #   make bench       benchmarks/*.py into results/         make results     the recipes and the tables made of them
+#   make fuzz        looks for files that break the loader make sanitize   the C++ part under sanitizers
 #   make lint        ruff, mypy, generated pages           make docs        the site, into site/
 #   make clean       removes what was built and remembered; runs, results and the environment stay
 #
 # Variables:  PYTHON   the interpreter that makes the environment (3.11 or newer)
 #             VENV     where the environment is               DATA   folder of the corpora that `results` needs
 #             ARGS     passed on to pytest by the test targets
+#             FUZZ_SECONDS   how long `fuzz` looks; 600 if it is not set
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow bench results lint docs clean
+.PHONY: help setup demo test test-slow bench results fuzz sanitize lint docs clean
 
 PYTHON ?= python3
 VENV ?= .venv
 DATA ?= data
 ARGS ?=
+FUZZ_SECONDS ?= 600
 
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
@@ -33,7 +36,7 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN
 NATIVE := $(wildcard CMakeLists.txt) $(shell find csrc -type f 2>/dev/null)
 
 help:
-	@sed -n '3,12s/^# \{0,1\}//p' Makefile
+	@sed -n '3,14s/^# \{0,1\}//p' Makefile
 
 setup: $(STAMPS)/setup
 
@@ -95,6 +98,36 @@ bench: $(STAMPS)/bench
 results: $(STAMPS)/setup
 	@for name in fsdd an4; do $(BIN)/python recipes/results.py $$name --corpora $(DATA); done
 	@$(BIN)/python docs/tables.py
+
+$(STAMPS)/fuzz: $(STAMPS)/setup
+	@$(PIP) -e '.[fuzz]'
+	@touch $@
+
+# What breaks a promise of the loader is left in runs/fuzz; tests/fuzz/loader.py says what to do with it.
+fuzz: $(STAMPS)/fuzz
+	@$(BIN)/python tests/fuzz/loader.py --seconds $(FUZZ_SECONDS) --found runs/fuzz
+
+# An environment of its own, which sees the packages of $(VENV) and has the extension with sanitizers in it.
+# Their libraries must be loaded before Python; Python's own memory at exit is no leak of ours.
+SANITIZED := build/sanitized
+SANITIZED_TESTS ?= tests/test_core.py tests/kernels tests/model_file tests/fuzz tests/engine/test_network.py \
+  tests/engine/test_decoders.py tests/engine/test_prefix_beam.py tests/engine/test_search_truth.py \
+  tests/engine/test_transducer.py
+
+$(SANITIZED)/stamp: $(STAMPS)/setup $(NATIVE) $(shell find src -name '*.py' 2>/dev/null)
+	@echo "Building sparrot with sanitizers into $(SANITIZED) (some minutes)"
+	@$(BIN)/python -m venv --clear $(SANITIZED)
+	@$(BIN)/python -c "import sys; print(*[p for p in sys.path if p.endswith('site-packages')], sep='\n')" \
+	  > $$($(SANITIZED)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/packages.pth
+	@PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(SANITIZED)/bin/python -m pip install \
+	  --quiet --no-deps -Ccmake.define.SPARROT_SANITIZE=ON -Ccmake.build-type=Debug -Cinstall.strip=false \
+	  -Cbuild-dir=build/sanitize .
+	@touch $@
+
+sanitize: $(SANITIZED)/stamp
+	@LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	  $(SANITIZED)/bin/python -m pytest -m 'not slow' -p no:cacheprovider $(ARGS) $(SANITIZED_TESTS)
 
 lint: $(STAMPS)/setup
 	$(BIN)/ruff check .

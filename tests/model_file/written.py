@@ -172,7 +172,10 @@ class Parts:
 
     @classmethod
     def of(cls, path: Path) -> "Parts":
-        raw = path.read_bytes()
+        return cls.of_bytes(path.read_bytes())
+
+    @classmethod
+    def of_bytes(cls, raw: bytes) -> "Parts":
         end = 8 + int.from_bytes(raw[:8], "little")
         header = json.loads(raw[8:end])
         return cls(header, json.loads(header["__metadata__"]["sparrot"]), bytearray(raw[end:]))
