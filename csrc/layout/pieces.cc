@@ -1,8 +1,8 @@
 #include "layout/pieces.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
-#include <cmath>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -78,6 +78,16 @@ std::size_t CheckStarts(std::span<const std::uint32_t> starts, const Units& unit
   return n;
 }
 
+// Whether the columns of a row are in range and rise; in a group, all after its first may repeat the one before.
+// Without a branch, so that it is done for many columns at a time.
+bool AreColumns(std::span<const std::uint16_t> columns, std::size_t indices, std::size_t end) {
+  bool is_wrong = false;
+  for (const std::size_t column : columns) is_wrong |= column >= end;
+  for (std::size_t i = 1; i < columns.size(); ++i) is_wrong |= columns[i] < columns[i - 1];
+  for (std::size_t i = indices; i < columns.size(); i += indices) is_wrong |= columns[i] == columns[i - 1];
+  return !is_wrong;
+}
+
 void CheckColumns(const PieceArrays& arrays, const Units& units, std::size_t rows,
                   std::size_t n_columns) {
   const auto& [layout, type, starts, columns, values] = arrays;
@@ -86,18 +96,17 @@ void CheckColumns(const PieceArrays& arrays, const Units& units, std::size_t row
   const std::size_t span = units.width / units.indices;  // columns that one index names
   const std::size_t end = (n_columns + span - 1) / span;
   for (std::size_t row = 0; row < rows; ++row) {
-    const std::size_t begin = starts[row] * units.indices;
-    for (std::size_t i = begin; i < starts[row + 1] * units.indices; ++i) {
-      const auto where = [&] {
-        return std::string(" at ") + units.name + " " + Text(i / units.indices);
-      };
+    const std::size_t begin = starts[row] * units.indices, past = starts[row + 1] * units.indices;
+    if (AreColumns(columns.subspan(begin, past - begin), units.indices, end)) continue;
+    for (std::size_t i = begin; i < past; ++i) {
+      const std::string where = std::string(" at ") + units.name + " " + Text(i / units.indices);
       if (columns[i] >= end) {
-        Refuse("`columns` holds " + Text(columns[i]) + where() + ", out of range for a matrix of " +
+        Refuse("`columns` holds " + Text(columns[i]) + where + ", out of range for a matrix of " +
                Text(n_columns) + " columns");
       }
       const bool may_repeat = i % units.indices != 0;
       if (i > begin && columns[i] < columns[i - 1] + (may_repeat ? 0 : 1)) {
-        Refuse("`columns` does not rise" + where() + ", inside " + units.row_name + " " + Text(row));
+        Refuse("`columns` does not rise" + where + ", inside " + units.row_name + " " + Text(row));
       }
     }
   }
@@ -112,7 +121,7 @@ bool IsZero(float w) { return std::bit_cast<std::uint32_t>(w) == 0; }
 bool IsZero(std::uint16_t w) { return w == 0; }
 bool IsZero(std::int8_t w) { return w == 0; }
 
-bool IsAllowed(float w) { return std::isfinite(w); }
+bool IsAllowed(float w) { return (std::bit_cast<std::uint32_t>(w) & 0x7f800000) != 0x7f800000; }
 bool IsAllowed(std::uint16_t w) { return (w & 0x7f80) != 0x7f80; }
 bool IsAllowed(std::int8_t w) { return w != -128; }
 
@@ -136,18 +145,34 @@ class Values {
       const bool is_dense = arrays_.layout == Layout::kDense16;
       const std::size_t begin = is_dense ? row * dense : arrays_.starts[row];
       const std::size_t end = is_dense ? begin + dense : arrays_.starts[row + 1];
+      if (IsWithoutPadding(row, begin, end)) continue;
       for (std::size_t unit = begin; unit < end; ++unit) CheckUnit(row, unit, unit - begin);
     }
   }
 
  private:
   void CheckAllowed() const {
-    const auto found = std::find_if_not(weights_.begin(), weights_.end(),
-                                        [](Weight w) { return IsAllowed(w); });
-    if (found == weights_.end()) return;
-    const auto unit = static_cast<std::size_t>(found - weights_.begin()) / units_.Weights();
-    Refuse("a weight of " + std::string(units_.name) + " " + Text(unit) +
-           (sizeof(Weight) == 1 ? " is −128" : " is not finite"));
+    constexpr std::size_t kBlock = 4096;  // looked at together, without a branch
+    for (std::size_t begin = 0; begin < weights_.size(); begin += kBlock) {
+      const auto block = weights_.subspan(begin, std::min(kBlock, weights_.size() - begin));
+      bool is_wrong = false;
+      for (const Weight w : block) is_wrong |= !IsAllowed(w);
+      if (!is_wrong) continue;
+      const auto found = std::find_if_not(block.begin(), block.end(), [](Weight w) { return IsAllowed(w); });
+      const std::size_t unit = (begin + static_cast<std::size_t>(found - block.begin())) / units_.Weights();
+      Refuse("a weight of " + std::string(units_.name) + " " + Text(unit) +
+             (sizeof(Weight) == 1 ? " is −128" : " is not finite"));
+    }
+  }
+
+  // Whether all rows and columns of a row's units are the matrix's own, as nearly always.
+  bool IsWithoutPadding(std::size_t row, std::size_t begin, std::size_t end) const {
+    if (arrays_.layout != Layout::kStrip16 || LiveRows(row) < units_.rows) return false;
+    const std::size_t n = (end - begin) * units_.indices;
+    const auto columns = arrays_.columns.subspan(begin * units_.indices, n);
+    bool repeats = false;
+    for (std::size_t i = 1; i < columns.size(); ++i) repeats |= columns[i] == columns[i - 1];
+    return !repeats;
   }
 
   void CheckZero(std::size_t begin, std::size_t end, const std::string& what) const {
@@ -223,15 +248,18 @@ Piece CheckPiece(const PieceArrays& arrays, const MatrixShape& shape, Finiteness
 
 void AddRowSums(const Piece& piece, std::span<std::int32_t> sums) {
   const Units units = UnitsOf(piece.layout, piece.type);
-  const auto* weights = static_cast<const std::int8_t*>(piece.values);
+  const auto* const weights = static_cast<const std::int8_t*>(piece.values);
   const std::size_t dense = (piece.n_columns + units.width - 1) / units.width;
+  const bool is_dense = piece.layout == Layout::kDense16;
   for (std::size_t row = 0; row < piece.strips * 16 / units.rows; ++row) {
-    const bool is_dense = piece.layout == Layout::kDense16;
     const std::size_t begin = is_dense ? row * dense : piece.starts[row];
     const std::size_t end = is_dense ? begin + dense : piece.starts[row + 1];
-    for (std::size_t i = begin * units.Weights(); i < end * units.Weights(); ++i) {
-      sums[row * units.rows + i / units.width % units.rows] += weights[i];
+    std::array<std::int32_t, 64> unit_sums{};  // of the weights at one place of all units
+    for (std::size_t unit = begin; unit < end; ++unit) {
+      const std::int8_t* const first = weights + unit * units.Weights();
+      for (std::size_t i = 0; i < units.Weights(); ++i) unit_sums[i] += first[i];
     }
+    for (std::size_t i = 0; i < units.Weights(); ++i) sums[row * units.rows + i / units.width] += unit_sums[i];
   }
 }
 
