@@ -296,9 +296,10 @@ struct Int8 {
   };
   struct Alone {
     static constexpr std::size_t kAhead = 0;
-    Alone(const std::byte* x, const Columns<4>& columns, int) : word(AloneCodes(x, columns)) {}
-    __m256i Stream(std::size_t) const { return _mm256_set1_epi32(word); }
-    std::int32_t word;
+    Alone(const std::byte* x, const Columns<4>& columns, int)
+        : word(AloneCodes(x, columns, [](const std::byte* p) { return LowWord(p); })) {}
+    __m256i Stream(std::size_t) const { return _mm256_broadcastd_epi32(word.v); }
+    LowWord word;
   };
   template <std::size_t n>
   struct Together : WordsInRegisters<n> {
@@ -382,6 +383,7 @@ const Kernels kAvx2Kernels{
     .multiply_wide = {Multiply<Float32, true>, Multiply<BFloat16, true>, Multiply<Int8, true>},
     .add_scaled_rows = AddScaledRows,
     .add_scaled_wide = AddScaledWide,
+    .fill_wide = FillWide,
     .transpose = Transpose,
     .lstm = Lstm,
     .gru = Gru,

@@ -127,6 +127,7 @@ const Kernels kAvx512Kernels{
     .multiply_wide = {Multiply<Float32, true>, Multiply<BFloat16, true>, Multiply<Int8, true>},
     .add_scaled_rows = AddScaledRows,
     .add_scaled_wide = AddScaledWide,
+    .fill_wide = FillWide,
     .transpose = Transpose,
     .lstm = Lstm,
     .gru = Gru,

@@ -187,9 +187,10 @@ struct IntegerSums {
 
   struct Alone {
     static constexpr std::size_t kAhead = 0;
-    Alone(const std::byte* x, const Columns<4>& columns, int) : word(AloneCodes(x, columns)) {}
-    __m512i Stream(std::size_t) const { return _mm512_set1_epi32(word); }
-    std::int32_t word;
+    Alone(const std::byte* x, const Columns<4>& columns, int)
+        : word(AloneCodes(x, columns, [](const std::byte* p) { return LowWord(p); })) {}
+    __m512i Stream(std::size_t) const { return _mm512_broadcastd_epi32(word.v); }
+    LowWord word;
   };
   template <std::size_t n>
   struct CodesInRegisters : WordsInRegisters<n> {

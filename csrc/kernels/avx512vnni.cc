@@ -45,10 +45,10 @@ struct BFloat16 : BFloat16Weights {
     static constexpr std::size_t kAhead = 0;
     Alone(const std::uint16_t* inputs, const Columns<2>& columns, int) {
       const auto* x = reinterpret_cast<const std::byte*>(inputs);
-      word = LoadWord(x + 4 * columns.at[0] + 2) | LoadWord(x + 4 * columns.at[1]);
+      word = LowWord(x + 4 * columns.at[0] + 2) | LowWord(x + 4 * columns.at[1]);
     }
-    __m512i Stream(std::size_t) const { return _mm512_set1_epi32(word); }
-    std::int32_t word;
+    __m512i Stream(std::size_t) const { return _mm512_broadcastd_epi32(word.v); }
+    LowWord word = LowWord(_mm_setzero_si128());
   };
   template <std::size_t n>
   static Words InputsOfGroup(const std::uint16_t* x, const Columns<2>& columns, int shift) {
@@ -140,7 +140,7 @@ struct Int8 : IntegerSums<0x80> {
 
 const Kernels kAvx512VnniKernels{
     .name = "avx512vnni",
-    .input_offset = 128,
+    .input_offset = kInputOffset,
     .max_abs = MaxAbs,
     .pack_rows = {PackRows<EncodeFloat32>, PackRows<EncodeBFloat16>, PackRows<EncodeInt8<0x80>>},
     .pack_wide = {PackWide<EncodeFloat32>, PackWide<EncodeBFloat16>, PackWide<EncodeInt8<0x80>>},
@@ -148,6 +148,7 @@ const Kernels kAvx512VnniKernels{
     .multiply_wide = {Multiply<Float32, true>, Multiply<BFloat16, true>, Multiply<Int8, true>},
     .add_scaled_rows = AddScaledRows,
     .add_scaled_wide = AddScaledWide,
+    .fill_wide = FillWide,
     .transpose = Transpose,
     .lstm = Lstm,
     .gru = Gru,

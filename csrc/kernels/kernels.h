@@ -63,10 +63,13 @@ constexpr std::size_t PackedBytes(WeightType type, std::size_t n_columns, std::s
   return (columns * stride * value + 63) / 64 * 64 + 64;  // kernels read up to a line past the end
 }
 
+inline constexpr std::int32_t kInputOffset = 128;  // makes codes unsigned
+
 struct Kernels {
   std::string_view name;
 
-  // What is added to the codes of packed int8 inputs; sums must then start at −input_offset · Σ_j W[i, j].
+  // What is added to the codes of packed int8 inputs, 0 or kInputOffset; sums must then start at
+  // −input_offset · Σ_j W[i, j].
   std::int32_t input_offset;
 
   // max_i |x[i]|
@@ -105,6 +108,9 @@ struct Kernels {
   void (*add_scaled_wide)(const std::int32_t* sums, std::size_t sums_stride, const float* row_scales,
                           const float* x_scales, float* y, std::size_t y_stride, std::size_t rows,
                           std::size_t n);
+
+  // to[i][b] = values[i]   for i < rows, b < n, of words of four bytes; strides in words
+  void (*fill_wide)(const void* values, void* to, std::size_t to_stride, std::size_t rows, std::size_t n);
 
   // to[c][b] = from[b][c]   for b < rows, c < columns; zeros in b from rows to padded_rows − 1
   void (*transpose)(const float* from, std::size_t from_stride, std::size_t rows, std::size_t columns,

@@ -256,7 +256,7 @@ struct Int8Of {
   };
   struct Alone {
     static constexpr std::size_t kAhead = 0;
-    Alone(const std::byte* x, const Columns<4>& columns, int) : word(AloneCodes(x, columns)) {}
+    Alone(const std::byte* x, const Columns<4>& columns, int) : word(AloneCodes(x, columns, LoadWord)) {}
     int8x16_t Stream(std::size_t) const { return vreinterpretq_s8_s32(vdupq_n_s32(word)); }
     std::int32_t word;
   };
@@ -343,6 +343,7 @@ constexpr Kernels TableOf(std::string_view name) {
       .multiply_wide = {Multiply<Float32, true>, Multiply<BFloat16, true>, Multiply<Int8, true>},
       .add_scaled_rows = AddScaledRows,
       .add_scaled_wide = AddScaledWide,
+      .fill_wide = FillWide,
       .transpose = Transpose,
       .lstm = Lstm,
       .gru = Gru,

@@ -85,6 +85,16 @@ inline void AddScaledWide(const std::int32_t* sums, std::size_t sums_stride, con
   }
 }
 
+inline void FillWide(const void* values, void* to, std::size_t to_stride, std::size_t rows, std::size_t n) {
+  for (std::size_t i = 0; i < rows; ++i) {
+    const Floats value = Floats::Set(static_cast<const float*>(values)[i]);  // moved, never computed with
+    float* const row = static_cast<float*>(to) + i * to_stride;
+    std::size_t b = 0;
+    for (; b + Floats::kLanes <= n; b += Floats::kLanes) value.Store(row + b);
+    if (b < n) value.StoreSome(row + b, n - b);
+  }
+}
+
 inline void Lstm(const float* sums, float* c, float* h, std::size_t cell_strips, std::size_t lanes) {
   for (std::size_t s = 0; s < cell_strips; ++s) {
     const float* gates = sums + s * 4 * lanes;

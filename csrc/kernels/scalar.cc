@@ -162,6 +162,11 @@ void AddScaledWide(const std::int32_t* sums, std::size_t sums_stride, const floa
   }
 }
 
+void FillWide(const void* values, void* to, std::size_t to_stride, std::size_t rows, std::size_t n) {
+  const auto* const words = static_cast<const std::uint32_t*>(values);
+  for (std::size_t i = 0; i < rows; ++i) std::fill_n(static_cast<std::uint32_t*>(to) + i * to_stride, n, words[i]);
+}
+
 void Transpose(const float* from, std::size_t from_stride, std::size_t rows, std::size_t columns,
                float* to, std::size_t to_stride, std::size_t padded_rows) {
   for (std::size_t c = 0; c < columns; ++c) {
@@ -237,6 +242,7 @@ const Kernels kScalarKernels{
     .multiply_wide = {MultiplyWide<Float32>, MultiplyWide<BFloat16>, MultiplyWide<Int8>},
     .add_scaled_rows = AddScaledRows,
     .add_scaled_wide = AddScaledWide,
+    .fill_wide = FillWide,
     .transpose = Transpose,
     .lstm = Lstm,
     .gru = Gru,

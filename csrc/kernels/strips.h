@@ -45,10 +45,11 @@ inline std::int32_t LoadWord(const std::byte* p) {
 
 // An int8 input that is alone takes a word, with its code in the highest byte: [0 0 0 x]. Read 3 − j bytes
 // into it, the word has the code in byte j and, as what follows begins with zeros, nothing else. So four
-// loads make a group of four without a shift.
-inline std::int32_t AloneCodes(const std::byte* x, const Columns<4>& columns) {
-  return LoadWord(x + 4 * columns.at[0] + 3) | LoadWord(x + 4 * columns.at[1] + 2) |
-         LoadWord(x + 4 * columns.at[2] + 1) | LoadWord(x + 4 * columns.at[3]);
+// loads make a group of four without a shift: word(p) loads one, and they are combined by `|`.
+template <class Word>
+auto AloneCodes(const std::byte* x, const Columns<4>& columns, const Word& word) {
+  return (word(x + 4 * columns.at[0] + 3) | word(x + 4 * columns.at[1] + 2)) |
+         (word(x + 4 * columns.at[2] + 1) | word(x + 4 * columns.at[3]));
 }
 
 template <class T>

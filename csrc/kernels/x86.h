@@ -14,6 +14,14 @@ Columns<kColumns> LoadColumns(const std::uint16_t* columns) {
   }
 }
 
+// A word that is combined in vector registers: on its way there from others it would cost as much again.
+struct LowWord {
+  explicit LowWord(const std::byte* p) : v(_mm_cvtsi32_si128(LoadWord(p))) {}
+  explicit LowWord(__m128i word) : v(word) {}
+  friend LowWord operator|(LowWord a, LowWord b) { return LowWord(_mm_or_si128(a.v, b.v)); }
+  __m128i v;
+};
+
 // Inputs of one group side by side, a word a stream, for up to eight streams.
 struct Words {
   __m128i first, second;

@@ -23,6 +23,8 @@ inline constexpr std::size_t kMaxStops = 32;
 // frames, a frame counts as a stream.)
 using Counts = std::span<const std::size_t>;
 
+constexpr std::size_t Index(WeightType type) { return static_cast<std::size_t>(type); }
+
 enum class Form { kRows, kWide };
 
 // Values of several streams: [streams][stride] in rows, [values][stride] in wide form.
@@ -33,10 +35,20 @@ struct View {
   std::size_t stride;
 };
 
+// Frame t of stream b begins at values + b · stream_stride + t · frame_stride.
+struct FramesInRows {
+  const float* values;
+  std::size_t stream_stride;
+  std::size_t frame_stride;
+  std::size_t n_frames;
+};
+
 // A matrix as the sum of its segments, sparsest first. Segments are added by one thread while others multiply
 // with the earlier ones.
 class Matrix {
  public:
+  static constexpr std::size_t kMostStreams = 64;  // in wide form: what they touch stays in the cache
+
   // row_scales: of int8 weights, [16 · strips]; empty for other types.
   Matrix(MatrixShape shape, WeightType type, std::span<const float> row_scales);
 
@@ -48,19 +60,32 @@ class Matrix {
   WeightType type() const { return type_; }
   std::size_t padded_rows() const { return kStripRows * shape_.Strips(); }
 
+  // Bytes of the weights in the first n segments.
+  std::size_t Bytes(std::size_t n_segments) const;
+
   // y[n] += W_n x[n]   for counts[0] streams; y has padded_rows() values a stream
   //
   // W_n is the sum of the segments k with n < counts[k]. An int8 matrix scales the inputs of every stream by
-  // themselves, by max|x| / 127, or by 1 / 127 if they are known to be in [−1, 1]. In wide form the strides are
-  // multiples of 16; streams between the last and the stride hold anything before and after.
+  // themselves, by max|x| / 127, or by 1 / 127 if they are known to be in [−1, 1]. In wide form there are at most
+  // kMostStreams and the strides are multiples of 16; streams between the last and the stride hold anything before
+  // and after.
   void AddProduct(const Kernels& kernels, View<const float> x, View<float> y, Counts counts, bool bounded,
                   Workspace& workspace) const;
+
+  // y[t][n] = bias + W_n x[t][n]   for several frames of 16 to 64 streams, all of them at once
+  //
+  // y is wide for each frame: [frames][padded_rows()][lanes]. Weights come from memory once.
+  void DriveFrames(const Kernels& kernels, FramesInRows x, const float* bias, float* y, std::size_t lanes,
+                   Counts counts, Workspace& workspace) const;
 
  private:
   struct Segment {
     Piece piece;
-    std::vector<std::int32_t> row_sums;  // of int8 codes, this segment's and all sparser ones'
+    std::vector<std::int32_t> begin;  // −kInputOffset · row sums of int8 codes, its own and all sparser ones'
   };
+
+  // Products of 16 streams and more, in wide form.
+  class WideProduct;
 
   const Segment& At(std::size_t k) const { return *segments_[k]; }
   // Counts of the segments that this matrix has.
@@ -69,12 +94,8 @@ class Matrix {
   std::size_t PartsOf(std::size_t n_segments) const;
   std::size_t Cut(std::size_t n_segments, std::size_t part, std::size_t n_parts) const;
   std::size_t BytesBefore(std::size_t strip, std::size_t n_segments) const;
-  // At most 64 streams: what they touch stays in the cache while the weights go by.
-  void AddBlock(const Kernels& kernels, View<const float> x, View<float> y, Counts own, bool bounded,
-                Workspace& workspace) const;
-  // sums [streams][padded_rows()], or wide, += Σ_k W_k x in the kernels' own units.
-  template <class Sum>
-  void AddSums(const Kernels& kernels, View<const float> x, const float* inverses, View<Sum> sums, Counts own,
+  // Fewer than 16 streams, in rows.
+  void AddRows(const Kernels& kernels, View<const float> x, View<float> y, Counts own, bool bounded,
                Workspace& workspace) const;
 
   MatrixShape shape_;

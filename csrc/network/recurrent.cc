@@ -8,7 +8,8 @@
 namespace sparrot {
 namespace {
 
-constexpr std::size_t kBlock = 256;  // frames of one stream whose input products are held at a time
+constexpr std::size_t kBlock = 256;         // frames of one stream whose input products are held at a time
+constexpr std::size_t kFramesTogether = 8;  // of many streams
 
 std::size_t GatesOf(Cell cell) { return cell == Cell::kLstm ? 4 : cell == Cell::kGru ? 3 : 1; }
 
@@ -178,22 +179,37 @@ class Recurrent::Pass {
   }
 
   void RunWide() {
-    const std::size_t n = x_.streams, lanes = RoundUp(n, kWideStreams);
+    const std::size_t n = x_.streams, lanes = RoundUp(n, kWideStreams), together = FramesTogether(lanes);
     const State state = Room(lanes);
     Gather(state, lanes);
-    float* const drives = workspace_.drives.Get<float>(rows_ * lanes);
-    for (std::size_t i = 0; i < x_.frames; ++i) {
-      const std::size_t frame = Frame(i);
-      for (std::size_t row = 0; row < rows_; ++row) {
-        std::fill_n(drives + row * lanes, lanes, weights_.bias[row]);
+    for (std::size_t begin = 0; begin < x_.frames; begin += together) {
+      const std::size_t length = std::min(together, x_.frames - begin);
+      const std::size_t first = direction_ == 0 ? begin : x_.frames - begin - length;
+      float* const drives = DriveWide(first, length, lanes);
+      for (std::size_t i = 0; i < length; ++i) {
+        const std::size_t frame = Frame(begin + i);
+        StepWide(drives + (frame - first) * rows_ * lanes, lanes, state);
+        kernels_.transpose(state.hidden, lanes, layer_.hidden(), n, Output(0, frame), y_.frames * y_.stride,
+                           layer_.hidden());
       }
-      weights_.input->AddProduct(kernels_, {Form::kRows, x_.At(0, frame), x_.frames * x_.stride},
-                                 {Form::kWide, drives, lanes}, counts_, !kBounded, workspace_);
-      StepWide(drives, lanes, state);
-      kernels_.transpose(state.hidden, lanes, layer_.hidden(), n, Output(0, frame), y_.frames * y_.stride,
-                         layer_.hidden());
     }
     Scatter(state, lanes);
+  }
+
+  // Frames whose input products are made together. What they make should stay in the cache, unless the weights
+  // are more than that.
+  std::size_t FramesTogether(std::size_t lanes) const {
+    const std::size_t bytes = rows_ * lanes * sizeof(float);
+    if (weights_.input->Bytes(counts_.size()) > 2 * bytes) return std::min(x_.frames, kFramesTogether);
+    return std::max<std::size_t>(1, Matrix::kMostStreams / lanes);
+  }
+
+  // W x + bias of the frames first … first + length − 1: [length][rows_][lanes].
+  float* DriveWide(std::size_t first, std::size_t length, std::size_t lanes) {
+    float* const drives = workspace_.drives.Get<float>(length * rows_ * lanes);
+    const FramesInRows x{x_.At(0, first), x_.frames * x_.stride, x_.stride, length};
+    weights_.input->DriveFrames(kernels_, x, weights_.bias.data(), drives, lanes, counts_, workspace_);
+    return drives;
   }
 
   void StepWide(float* drives, std::size_t lanes, const State& state) {
@@ -225,22 +241,25 @@ class Recurrent::Pass {
     }
   }
 
+  // The states of all streams, side by side.
   void Gather(const State& state, std::size_t lanes) const {
-    std::fill_n(state.memory, n_cells_ * lanes, 0.0F);
-    std::fill_n(state.hidden, n_hidden_ * lanes, 0.0F);
-    for (std::size_t b = 0; b < x_.streams; ++b) {
-      const CellState& from = Remembered(b);
-      for (std::size_t i = 0; i < n_cells_; ++i) state.memory[i * lanes + b] = from.memory[i];
-      for (std::size_t i = 0; i < n_hidden_; ++i) state.hidden[i * lanes + b] = from.hidden[i];
-    }
+    const auto gather = [&](std::vector<float> CellState::*part, std::size_t n, float* wide) {
+      float* const rows = workspace_.turned.Get<float>(x_.streams * n);
+      for (std::size_t b = 0; b < x_.streams; ++b) std::copy_n((Remembered(b).*part).begin(), n, rows + b * n);
+      kernels_.transpose(rows, n, x_.streams, n, wide, lanes, lanes);
+    };
+    gather(&CellState::memory, n_cells_, state.memory);
+    gather(&CellState::hidden, n_hidden_, state.hidden);
   }
 
   void Scatter(const State& state, std::size_t lanes) const {
-    for (std::size_t b = 0; b < x_.streams; ++b) {
-      CellState& to = Remembered(b);
-      for (std::size_t i = 0; i < n_cells_; ++i) to.memory[i] = state.memory[i * lanes + b];
-      for (std::size_t i = 0; i < n_hidden_; ++i) to.hidden[i] = state.hidden[i * lanes + b];
-    }
+    const auto scatter = [&](const float* wide, std::size_t n, std::vector<float> CellState::*part) {
+      float* const rows = workspace_.turned.Get<float>(x_.streams * n);
+      kernels_.transpose(wide, lanes, n, x_.streams, rows, n, n);
+      for (std::size_t b = 0; b < x_.streams; ++b) std::copy_n(rows + b * n, n, (Remembered(b).*part).begin());
+    };
+    scatter(state.memory, n_cells_, &CellState::memory);
+    scatter(state.hidden, n_hidden_, &CellState::hidden);
   }
 
   const Recurrent& layer_;

@@ -45,6 +45,7 @@ struct Workspace {
   Scratch products;       // Recurrent: recurrent products of a frame
   Scratch cells, hidden;  // Recurrent: states of all streams
   Scratch projected;      // Recurrent: hidden states before their projection
+  Scratch turned;         // Recurrent: states of all streams in rows
   Scratch context;        // Convolution: the frames around an output
   Scratch unfolded;       // Convolution: inputs of every output, side by side
   Scratch convolved;      // Convolution: outputs, channels last
@@ -52,7 +53,7 @@ struct Workspace {
   Scratch sums;           // products: int32 sums
   Scratch scales;         // products: of int8 inputs, and their inverses
   Scratch wide, back;     // products: of rows in wide form, and back again
-  Scratch few;            // products: of the few streams of the densest levels, in rows
+  Scratch gathered, few;  // products: inputs and sums of the few streams of the densest levels
 };
 
 }  // namespace sparrot

@@ -290,6 +290,11 @@ void CheckWide(const Kernels& kernels, std::size_t rows, std::size_t n) {
     Expect(y[i], before[i] + product, b < n ? kUnit * (4 * std::abs(product) + std::abs(before[i])) : 0,
            std::string(kernels.name) + " add_scaled_wide");
   }
+  std::vector<std::int32_t> filled = sums;
+  kernels.fill_wide(sums.data(), filled.data(), stride, rows, n);
+  for (std::size_t i = 0; i < rows * stride; ++i) {
+    Expect(filled[i], i % stride < n ? sums[i / stride] : sums[i], 0, std::string(kernels.name) + " fill_wide");
+  }
   std::vector<float> turned(n * (rows + 2), 7.0F);
   kernels.transpose(before.data(), stride, rows, n, turned.data(), rows + 2, rows + 2);
   for (std::size_t c = 0; c < n; ++c) {
