@@ -103,8 +103,8 @@ def loading(path: Path, name: str, rounds: int, measured: Measured) -> Rows:
             seconds.setdefault(level.name, []).append(time.perf_counter() - begin)
     for level in model.levels:
         least = min(seconds[level.name])
-        yield row("loading", name, level.name, "ms", 1e3 * least)
-        yield row("loading", name, level.name, "MB", model.level_bytes(level.name) / 1e6, "MB")
+        yield row(("loading", name, level.name), "ms", 1e3 * least)
+        yield row(("loading", name, level.name), "MB", model.level_bytes(level.name) / 1e6, "MB")
         if level.stop == 0:
             scaled = 1e3 * least * MEGABYTES / (model.level_bytes(level.name) / 1e6)
             worst(measured, "levels.load", scaled)
@@ -126,13 +126,13 @@ def changing(model: ModelFile, name: str, rounds: int, measured: Measured, n_aft
             ratio = statistics.median(first) / statistics.median(later)
             worst(measured, "levels.first_chunk", ratio)
             label = f"{before} to {after}"
-            yield row("changing, prepared", name, label, "first chunk / later ones", ratio, "")
-            yield row("changing, prepared", name, label, "ms a chunk", 1e3 * statistics.median(later))
+            yield row(("changing, prepared", name, label), "first chunk / later ones", ratio, "")
+            yield row(("changing, prepared", name, label), "ms a chunk", 1e3 * statistics.median(later))
     for after in levels[:-1]:
         unread = PreparedModel(model)
         chunk = chunk_seconds(unread, [levels[-1]] * 3 + [after])[3]
         label = f"{levels[-1]} to {after}"
-        yield row("changing, not prepared", name, label, "ms, the first chunk", 1e3 * chunk)
+        yield row(("changing, not prepared", name, label), "ms, the first chunk", 1e3 * chunk)
 
 
 def chunk_seconds(prepared: PreparedModel, levels: list[str]) -> list[float]:
@@ -180,9 +180,9 @@ def mixed(model: ModelFile, name: str, batch: Mapping[str, int], rounds: int, me
         + (least[f"large {large}"] - least[f"medium {large}"])
     )
     label = f"{large} large, {medium} medium, {small} small"
-    yield row("mixed batch", name, label, "ms a chunk", 1e3 * least["mixed"])
-    yield row("mixed batch", name, label, "ms by level", 1e3 * grouped)
-    yield row("mixed batch", name, label, "ms by segment", 1e3 * by_segment)
+    yield row(("mixed batch", name, label), "ms a chunk", 1e3 * least["mixed"])
+    yield row(("mixed batch", name, label), "ms by level", 1e3 * grouped)
+    yield row(("mixed batch", name, label), "ms by segment", 1e3 * by_segment)
     worst(measured, "levels.mixed", least["mixed"] / by_segment)
     worst(measured, "levels.mixed.vs_grouped", least["mixed"] / grouped)
 
@@ -217,7 +217,7 @@ def set_level(measured: Measured, n_times: int = 10_000) -> Rows:
             stream.set_level(names[i % len(names)])
         value = 1e6 * (time.perf_counter() - begin) / n_times
     worst(measured, "levels.set_level", value)
-    yield row("set_level", "digits", "any", "µs", value, "µs")
+    yield row(("set_level", "digits", "any"), "µs", value, "µs")
 
 
 def first_transcript(rounds: int, measured: Measured) -> Rows:
@@ -236,12 +236,12 @@ def first_transcript(rounds: int, measured: Measured) -> Rows:
             subprocess.run(command, check=True)
             seconds.append(time.perf_counter() - begin)
     worst(measured, "levels.start", statistics.median(seconds))
-    yield row("start to transcript", "digits", "large", "s, median", statistics.median(seconds), "s")
+    yield row(("start to transcript", "digits", "large"), "s, median", statistics.median(seconds), "s")
 
 
-def row(method: str, name: str, level: str, metric: str, value: float, unit: str = "ms") -> dict[str, Any]:
-    """One figure."""
-    return {"method": method, "set": name, "level": level, "metric": metric, "value": value, "unit": unit}
+def row(what: tuple[str, str, str], metric: str, value: float, unit: str = "ms") -> dict[str, Any]:
+    """One figure of a method, a set and a level."""
+    return dict(zip(("method", "set", "level"), what, strict=True), metric=metric, value=value, unit=unit)
 
 
 def worst(measured: Measured, goal: str, value: float) -> None:
