@@ -163,6 +163,28 @@ def test_a_mask_that_keeps_everything_prunes_nothing(tmp_path):
     assert ModelFile.open(tmp_path / "m").matrices[0].layout == "dense16"
 
 
+@pytest.mark.parametrize(("dtype", "most"), [("F32", 0.03), ("BF16", 0.11), ("I8", 0.2)])
+def test_a_few_dropped_weights_are_zeros_of_a_dense_matrix(tmp_path, dtype, most):
+    """As long as every level drops the same ones; what they were, even NaN, does not count."""
+    fc = Architecture(100, (Linear("fc", 16),))
+    for n_dropped, n_more in [(round(100 * most), 0), (round(100 * most) + 1, 0), (1, 1)]:
+        weights, kept = parameters(fc, 0), np.ones((16, 100), np.bool_)
+        kept[:, :n_dropped] = False
+        sparser = kept.copy()
+        sparser[:, n_dropped : n_dropped + n_more] = False
+        weights["fc.weight"][~kept] = np.nan
+        levels = [LevelToWrite(name=name, kept={"fc.weight": k}) for name, k in (("a", kept), ("b", sparser))]
+        storage = Storage({"fc.weight": (16, 1)}, {"fc.weight": dtype})
+        write_model(tmp_path / "m", describe(fc), weights, levels, storage)
+        file = ModelFile.open(tmp_path / "m")
+        is_dense = n_dropped <= round(100 * most) and n_more == 0
+        assert (file.matrices[0].layout == "dense16") == is_dense
+        assert file.level("a").parameters == 16 + 16 * (100 if is_dense else 100 - n_dropped)
+        found = file.parameters("b")["fc.weight"]
+        assert not found[~sparser].any()
+        assert (found[sparser] != 0).any()
+
+
 def test_negative_zero_survives_in_vectors_only(tmp_path):
     architecture = Architecture(2, (Linear("a", 2), Linear("b", 2), LayerNorm("n")))
     weights = {name: np.full_like(w, -0.0) for name, w in parameters(architecture, 0).items()}

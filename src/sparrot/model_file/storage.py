@@ -2,11 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from sparrot.architecture import Matrix
 from sparrot.model_file.layout import Layout, MatrixLayout
-from sparrot.model_file.masks import Block, Masks
+from sparrot.model_file.masks import Block, Masks, Segments
 from sparrot.model_file.weight_types import WEIGHT_BYTES, WeightType
+
+# The sparsity up to which a dense matrix is as fast at batch 1: about the share of column indices in what is
+# read. Medians over the shapes of benchmarks/kernels.py.
+BREAK_EVEN: Final[Mapping[WeightType, float]] = {"F32": 0.03, "BF16": 0.11, "I8": 0.2}
 
 
 def layout_of_block(block: Block) -> Layout:
@@ -44,6 +49,15 @@ class Storage:
             return MatrixLayout(matrix, "dense16", None, dtype)
         block = self.blocks[matrix.name]
         return MatrixLayout(matrix, self.layout_of(block), block, dtype)
+
+    def is_dense(self, name: str, segments: Segments) -> bool:
+        """Whether a matrix with these segments is better stored whole, with zeros where weights are dropped.
+
+        It is if every level keeps the same weights, and nearly all of them.
+        """
+        n_kept, size = segments.n_kept(0), segments.of_weight.size
+        same = n_kept == segments.kept_at_all().sum()
+        return bool(same and size - n_kept <= BREAK_EVEN[self.dtypes.get(name, "F32")] * size)
 
 
 def dtypes_of(matrices: Sequence[Matrix], dtype: WeightType) -> dict[str, WeightType]:

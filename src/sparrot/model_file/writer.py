@@ -45,7 +45,8 @@ def write_model(
     """Nothing; writes a model file, which holds every level, in the place of `path`.
 
     parameters: float32, matrices (rows, columns) and vectors (size,), with the architecture's names.
-    levels:     densest first and nested. A matrix without a mask is kept whole.
+    levels:     densest first and nested. A matrix without a mask is kept whole; so is one of which every
+                level drops the same few weights, which are zeros then (`storage.BREAK_EVEN`).
     storage:    how to store them; or only the blocks, rows and columns, of what a level prunes.
 
     A kept weight of −0 is stored as 0; all others of float32, and the vectors, are stored bit for bit.
@@ -93,6 +94,10 @@ def _packed(
     check_dtypes(storage.dtypes, matrices)
     masks = nested_masks(matrices, [level.kept for level in levels], storage.blocks)
     _check_finite(parameters, masks)
+    dense = [name for name, segments in masks.items() if storage.is_dense(name, segments)]
+    zeroed = {name: np.where(masks[name].kept_at_all(), parameters[name], np.float32(0)) for name in dense}
+    parameters = {**parameters, **zeroed}
+    masks = {name: segments for name, segments in masks.items() if name not in dense}
     stored = tuple(storage.of(matrix, masks) for matrix in matrices)
     plan = _plan(stored, parameters, masks, len(levels), storage.n_stops)
     weights = Weights(stored, parameters, plan.masks)
