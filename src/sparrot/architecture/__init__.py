@@ -1,0 +1,27 @@
+"""What a recogniser computes: a list of layers, the same for training and for running.
+
+Frames are rows: every layer turns (n_frames, width) into (n_frames', width'). Training builds torch modules
+from an `Architecture`, the engine executes it, the model file stores it; none knows more of a network.
+"""
+
+from sparrot.architecture.layers import Convolution, Layer, LayerNorm, Linear, Recurrent, Window
+from sparrot.architecture.network import Architecture
+from sparrot.architecture.parts import CLIP, GATES, Activation, Cell, Matrix, Reach, Shape, Vector
+
+__all__ = [
+    "CLIP",
+    "GATES",
+    "Activation",
+    "Architecture",
+    "Cell",
+    "Convolution",
+    "Layer",
+    "LayerNorm",
+    "Linear",
+    "Matrix",
+    "Reach",
+    "Recurrent",
+    "Shape",
+    "Vector",
+    "Window",
+]
