@@ -1,9 +1,19 @@
 """Small networks of every kind, and parameters for them."""
 
 import numpy as np
+from hypothesis import assume
 from hypothesis import strategies as st
 
-from sparrot.architecture import Architecture, Convolution, Layer, LayerNorm, Linear, Recurrent, Window
+from sparrot.architecture import (
+    Architecture,
+    Convolution,
+    Embedding,
+    Layer,
+    LayerNorm,
+    Linear,
+    Recurrent,
+    Window,
+)
 
 ACTIVATIONS = st.sampled_from(["identity", "relu", "clipped_relu", "tanh"])
 WIDTHS = st.integers(1, 5)
@@ -18,8 +28,10 @@ def parameters(architecture: Architecture, seed: int, scale: float = 0.25) -> di
 
 
 def features(architecture: Architecture, n_frames: int, seed: int = 0) -> np.ndarray:
-    """Normal frames, float32."""
+    """Normal frames, float32; indices of tokens if they are looked up."""
     rng = np.random.default_rng(seed)
+    if architecture.n_indices is not None:
+        return rng.integers(architecture.n_indices, size=(n_frames, 1)).astype(np.float32)
     return rng.standard_normal((n_frames, architecture.input_width)).astype(np.float32)
 
 
@@ -43,7 +55,12 @@ def layers(draw, name: str, *, streaming: bool) -> Layer:
 
 @st.composite
 def architectures(draw, *, streaming: bool) -> Architecture:
-    """Up to four layers in any order, then the one that gives the logits."""
+    """Up to four layers in any order, tokens looked up before them or not, then that of the logits."""
     n_layers = draw(st.integers(0, 4))
     body = [draw(layers(f"layer{index}", streaming=streaming)) for index in range(n_layers)]
-    return Architecture(draw(WIDTHS), (*body, Linear("output", draw(st.integers(2, 4)))))
+    assume(sum(isinstance(layer, LayerNorm) for layer in body) <= 2)  # each can make errors 300 times larger
+    output = Linear("output", draw(st.integers(2, 4)))
+    if draw(st.integers(0, 4)) == 4:
+        embedding = Embedding("embedding", draw(st.integers(1, 40)), draw(WIDTHS))
+        return Architecture(1, (embedding, *body, output))
+    return Architecture(draw(WIDTHS), (*body, output))

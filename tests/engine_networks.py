@@ -1,7 +1,7 @@
 """Networks of the engine, made of weights through a model file, as users make them."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,8 @@ import numpy as np
 from model_file.written import describe
 from sparrot.architecture import Architecture
 from sparrot.engine.network import Network, NetworkStream, advance
-from sparrot.model_file import LevelToWrite, ModelFile, write_model
+from sparrot.model_file import LevelToWrite, ModelFile, Storage, WeightType, layout_of_block, write_model
+from sparrot.model_file.layout import Layout
 
 DENSE = (LevelToWrite(name="large", kept={}),)
 
@@ -19,12 +20,16 @@ def model_of(
     weights: Mapping[str, np.ndarray],
     levels: Sequence[LevelToWrite] = DENSE,
     block: tuple[int, int] = (16, 1),
+    dtype: WeightType = "F32",
+    layout_of: Callable[[tuple[int, int]], Layout] = layout_of_block,
 ) -> ModelFile:
     """An open model file; nothing of it is left on the disk."""
     blocks = {name: block for level in levels for name in level.kept}
+    dtypes = {matrix.name: dtype for matrix in architecture.matrices()}
+    storage = Storage(blocks, dtypes, layout_of=layout_of)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.sparrot"
-        write_model(path, describe(architecture), weights, levels, blocks)
+        write_model(path, describe(architecture), weights, levels, storage)
         return ModelFile.open(path)
 
 

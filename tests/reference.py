@@ -12,6 +12,7 @@ import numpy as np
 from sparrot.architecture import (
     Architecture,
     Convolution,
+    Embedding,
     Layer,
     LayerNorm,
     Linear,
@@ -49,6 +50,8 @@ def apply(layer: Layer, given: Shape, parameters: Parameters, frames: Frames) ->
             return convolution(layer, given, own["kernel"], own["bias"], frames)
         case LayerNorm():
             return layer_norm(layer, own["scale"], own["shift"], frames)
+        case Embedding():
+            return [own["table"][int(index)] for (index,) in frames]
         case Linear():
             return linear(layer, own["weight"], own["bias"], frames)
         case Recurrent():

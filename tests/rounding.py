@@ -18,6 +18,7 @@ from sparrot.architecture import (
     CLIP,
     Architecture,
     Convolution,
+    Embedding,
     Layer,
     LayerNorm,
     Linear,
@@ -145,6 +146,8 @@ def _apply(layer: Layer, given: Shape, parameters: Mapping[str, np.ndarray], fra
             return [_convolved(layer, given, own, x) for x in _around(layer, frames, given.width)]
         case LayerNorm():
             return [_normalised(layer, own, x) for x in frames]
+        case Embedding():
+            return [Rounded.exact(own["table"][int(x.value[0])]) for x in frames]
         case Linear():
             bias = Rounded.exact(own["bias"])
             return [(x.matvec(own["weight"]) + bias).activated(layer.activation) for x in frames]

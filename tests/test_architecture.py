@@ -4,7 +4,16 @@ import json
 
 import pytest
 
-from sparrot.architecture import Architecture, Convolution, LayerNorm, Linear, Recurrent, Shape, Window
+from sparrot.architecture import (
+    Architecture,
+    Convolution,
+    Embedding,
+    LayerNorm,
+    Linear,
+    Recurrent,
+    Shape,
+    Window,
+)
 
 
 @pytest.mark.parametrize(("input_width", "names"), [(0, "a"), (1, "")])
@@ -54,6 +63,18 @@ def test_a_kernel_too_wide_for_its_bins_is_refused(kernel_bins, stride_bins):
 
 def test_an_odd_kernel_is_never_too_wide():
     assert Architecture(1, (Convolution("planes", 3, kernel=1, kernel_bins=5),)).shapes()[-1] == Shape(1, 3)
+
+
+def test_tokens_are_looked_up_first_and_one_at_a_time():
+    table = Embedding("table", 5, 3)
+    with pytest.raises(ValueError, match="takes one index a frame; it is given 2"):
+        Architecture(2, (table,))
+    with pytest.raises(ValueError, match="`table` looks tokens up, which only a first layer can do"):
+        Architecture(4, (Linear("a", 1), table))
+    assert Architecture(1, (table, Linear("a", 2))).n_indices == 5
+    assert Architecture(1, (Linear("a", 2),)).n_indices is None
+    with pytest.raises(ValueError, match="layer `table`: tokens cannot be 16777217"):
+        Embedding("table", 2**24 + 1, 3)
 
 
 def test_json_gives_the_same_architecture():

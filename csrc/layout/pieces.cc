@@ -217,6 +217,18 @@ class Values {
   std::span<const Weight> weights_;
 };
 
+float ValueAt(const Piece& piece, std::size_t i) {
+  switch (piece.type) {
+    case WeightType::kFloat32: return static_cast<const float*>(piece.values)[i];
+    case WeightType::kBFloat16: {
+      const std::uint32_t bits = static_cast<const std::uint16_t*>(piece.values)[i];
+      return std::bit_cast<float>(bits << 16);
+    }
+    case WeightType::kInt8: return static_cast<const std::int8_t*>(piece.values)[i];
+  }
+  return 0.0F;
+}
+
 }  // namespace
 
 Piece CheckPiece(const PieceArrays& arrays, const MatrixShape& shape, Finiteness finiteness) {
@@ -244,6 +256,25 @@ Piece CheckPiece(const PieceArrays& arrays, const MatrixShape& shape, Finiteness
   }
   return {arrays.layout,        arrays.type,           shape.Strips(),      shape.columns,
           arrays.starts.data(), arrays.columns.data(), arrays.values.data()};
+}
+
+void AddRow(const Piece& piece, std::size_t strip, std::size_t lane, float* to) {
+  const Units units = UnitsOf(piece.layout, piece.type);
+  const std::size_t row = (strip * 16 + lane) / units.rows, inside = lane % units.rows;
+  const bool is_dense = piece.layout == Layout::kDense16;
+  const std::size_t dense = (piece.n_columns + units.width - 1) / units.width;
+  const std::size_t begin = is_dense ? row * dense : piece.starts[row];
+  const std::size_t end = is_dense ? begin + dense : piece.starts[row + 1];
+  const std::size_t span = is_dense ? 0 : units.width / units.indices;  // columns that one index names
+  for (std::size_t unit = begin; unit < end; ++unit) {
+    for (std::size_t j = 0; j < units.width; ++j) {
+      const std::size_t column =
+          is_dense ? (unit - begin) * units.width + j
+                   : piece.columns[unit * units.indices + j / span] * span + j % span;
+      if (column >= piece.n_columns) break;  // padding
+      to[column] += ValueAt(piece, unit * units.Weights() + inside * units.width + j);
+    }
+  }
 }
 
 void AddRowSums(const Piece& piece, std::span<std::int32_t> sums) {

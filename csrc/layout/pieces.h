@@ -29,6 +29,10 @@ struct PieceArrays {
 // 64 bytes. Weights that are NaN or infinite are refused as well when finiteness is checked.
 Piece CheckPiece(const PieceArrays& arrays, const MatrixShape& shape, Finiteness finiteness);
 
+// to[c] += W[16 · strip + lane, c] for c < n_columns: the values as they are stored, of int8 the codes.
+// The piece has that strip.
+void AddRow(const Piece& piece, std::size_t strip, std::size_t lane, float* to);
+
 // sums [16 · strips] += the sum of each row's int8 weights
 void AddRowSums(const Piece& piece, std::span<std::int32_t> sums);
 

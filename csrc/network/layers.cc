@@ -110,6 +110,25 @@ void LayerNorm::Run(const Kernels& kernels, const Frames& x, const Frames& y, st
   }
 }
 
+Embedding::Embedding(std::shared_ptr<const Matrix> table)
+    : Layer(1, table->shape().columns, {}), table_(std::move(table)) {}
+
+void Embedding::Run(const Kernels&, const Frames& x, const Frames& y, std::span<LayerState* const>,
+                    Counts counts, Workspace&) const {
+  const auto n_rows = static_cast<float>(table_->shape().rows);
+  for (std::size_t b = 0; b < x.streams; ++b) {
+    const std::size_t n_segments = SegmentsOf(b, counts);
+    for (std::size_t t = 0; t < x.frames; ++t) {
+      const float index = *x.At(b, t);
+      if (index >= 0.0F && index < n_rows) {  // NaN is none
+        table_->CopyRow(static_cast<std::size_t>(index), n_segments, y.At(b, t));
+      } else {
+        std::fill_n(y.At(b, t), y.width, 0.0F);
+      }
+    }
+  }
+}
+
 Convolution::Convolution(const ConvolutionShape& shape, Reach reach, std::shared_ptr<const Matrix> kernel,
                          std::vector<float> bias, Activation activation)
     : Layer(shape.channels * shape.bins, kernel->shape().rows * shape.output_bins, reach),

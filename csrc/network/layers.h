@@ -120,6 +120,17 @@ class LayerNorm final : public Layer {
   float epsilon_;
 };
 
+// y = the row of `table` that x, one value, is the index of; zeros if it is none.
+class Embedding final : public Layer {
+ public:
+  explicit Embedding(std::shared_ptr<const Matrix> table);
+  void Run(const Kernels& kernels, const Frames& x, const Frames& y, std::span<LayerState* const> states,
+           Counts counts, Workspace& workspace) const override;
+
+ private:
+  std::shared_ptr<const Matrix> table_;
+};
+
 // Planes of bins: frames are channels × bins, channel after channel.
 struct ConvolutionShape {
   std::size_t channels, bins;        // of the input

@@ -15,13 +15,6 @@ namespace {
 constexpr std::size_t kBytesToShare = 300'000;  // fewer weights than that are one thread's
 constexpr float kMaxCode = 127.0F;
 
-// The densest segment of stream n.
-std::size_t SegmentOf(std::size_t n, Counts counts) {
-  std::size_t k = counts.size();
-  while (k > 1 && n >= counts[k - 1]) --k;
-  return k - 1;
-}
-
 // Bytes of the weights in the strips before one.
 std::size_t ValueBytesBefore(const Piece& piece, std::size_t strip) {
   const std::size_t bytes = 4 / ColumnsPerGroup(piece.type);
@@ -106,6 +99,17 @@ std::size_t Matrix::Bytes(std::size_t n_segments) const {
   return BytesBefore(shape_.Strips(), std::min(n, n_segments));
 }
 
+void Matrix::CopyRow(std::size_t row, std::size_t n_segments, float* to) const {
+  const std::size_t gate = row / shape_.RowsPerGate(), i = row % shape_.RowsPerGate();
+  const std::size_t strip = i / kStripRows * shape_.gates + gate, lane = i % kStripRows;
+  const std::size_t n = std::min(n_segments, n_segments_.load(std::memory_order_acquire));
+  std::fill_n(to, shape_.columns, 0.0F);
+  for (std::size_t k = 0; k < n; ++k) AddRow(At(k).piece, strip, lane, to);
+  if (type_ != WeightType::kInt8) return;
+  const float scale = row_scales_[strip * kStripRows + lane];
+  for (std::size_t c = 0; c < shape_.columns; ++c) to[c] *= scale;
+}
+
 void Matrix::AddProduct(const Kernels& kernels, View<const float> x, View<float> y, Counts counts, bool bounded,
                         Workspace& workspace) const {
   const Counts own = Own(counts);
@@ -156,7 +160,7 @@ void Matrix::AddRows(const Kernels& kernels, View<const float> x, View<float> y,
       if (kernels.input_offset == 0) {
         std::fill_n(sums + b * rows, rows, 0);
       } else {
-        std::copy_n(At(SegmentOf(b, own)).begin.begin(), rows, sums + b * rows);
+        std::copy_n(At(SegmentsOf(b, own) - 1).begin.begin(), rows, sums + b * rows);
       }
     }
     ScalesOf(n, scales, inverses);

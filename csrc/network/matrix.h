@@ -25,6 +25,13 @@ using Counts = std::span<const std::size_t>;
 
 constexpr std::size_t Index(WeightType type) { return static_cast<std::size_t>(type); }
 
+// Segments that stream n uses.
+inline std::size_t SegmentsOf(std::size_t n, Counts counts) {
+  std::size_t k = counts.size();
+  while (k > 0 && n >= counts[k - 1]) --k;
+  return k;
+}
+
 enum class Form { kRows, kWide };
 
 // Values of several streams: [streams][stride] in rows, [values][stride] in wide form.
@@ -55,6 +62,9 @@ class Matrix {
   // The next segment; its arrays must outlive the matrix. A matrix that no level prunes has one for all levels.
   // Throws std::invalid_argument, with a sentence, unless it is a segment of this matrix.
   void Add(const PieceArrays& arrays, Finiteness finiteness);
+
+  // to [columns] = row `row` of W, the sum of the first n_segments; of int8, codes · scale.
+  void CopyRow(std::size_t row, std::size_t n_segments, float* to) const;
 
   const MatrixShape& shape() const { return shape_; }
   WeightType type() const { return type_; }

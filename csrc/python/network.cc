@@ -158,6 +158,10 @@ void BindNetwork(nb::module_& module) {
              self.Add(std::make_unique<Linear>(weight, Copied(bias),
                                                Named(kActivations, activation, "activation")));
            })
+      .def("add_embedding",
+           [](Network& self, const std::shared_ptr<Matrix>& table) {
+             self.Add(std::make_unique<Embedding>(table));
+           })
       .def("add_layer_norm",
            [](Network& self, const Vector& scale, const Vector& shift, float epsilon) {
              self.Add(std::make_unique<LayerNorm>(Copied(scale), Copied(shift), self.n_tokens(), epsilon));

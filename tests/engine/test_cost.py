@@ -1,6 +1,6 @@
 import numpy as np
 
-from sparrot.architecture import Architecture, Convolution, LayerNorm, Linear, Recurrent, Window
+from sparrot.architecture import Architecture, Convolution, Embedding, LayerNorm, Linear, Recurrent, Window
 from sparrot.engine.cost import macs_per_second
 
 ARCHITECTURE = Architecture(
@@ -24,6 +24,12 @@ def test_every_weight_is_counted_as_often_as_it_is_used():
     direction = 4 * 5 * (24 + 2) + 2 * 5
     expected = convolution + (2 * direction + 6 * 4) * 25
     assert macs_per_second(ARCHITECTURE, 100.0, ones()) == expected
+
+
+def test_looking_up_a_row_costs_nothing():
+    architecture = Architecture(1, (Embedding("tokens", 9, 4), Linear("output", 2)))
+    weights = {m.name: np.ones((m.rows, m.columns), np.float32) for m in architecture.matrices()}
+    assert macs_per_second(architecture, 10.0, weights) == 2 * 4 * 10
 
 
 def test_dropped_weights_cost_nothing():

@@ -10,8 +10,9 @@ from torch import nn
 import rounding
 from architectures import architectures, features
 from numpy_runner.network import Network
-from sparrot.architecture import Architecture, Convolution, LayerNorm, Linear, Recurrent, Window
+from sparrot.architecture import Architecture, Convolution, Embedding, LayerNorm, Linear, Recurrent, Window
 from sparrot.nn import CtcNetwork
+from sparrot.sparsity import BlockShape, CubicSchedule, DynamicSparsity, Levels
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections")
 
@@ -169,6 +170,15 @@ def test_every_matrix_has_the_name_of_its_parameter(architecture):
     assert sorted(names.values()) == sorted(matrix.name for matrix in architecture.matrices())
     for parameter, matrix in names.items():
         np.testing.assert_array_equal(parameters[parameter].detach().flatten(1).numpy(), exported[matrix])
+
+
+def test_a_level_that_does_not_name_embeddings_leaves_them_whole():
+    module = network(Architecture(1, (Embedding("tokens", 32, 4), Linear("output", 16))))
+    ramp = {"block": BlockShape(1, 1), "schedule": CubicSchedule(0, 1)}
+    of_fc = DynamicSparsity(module, Levels(large={}, small={"fc": 0.5}), **ramp)
+    assert list(of_fc.masks("small")) == ["layers.output.linear.weight"]
+    of_both = DynamicSparsity(module, Levels(large={}, small={"fc": 0.5, "embedding": 0.5}), **ramp)
+    assert list(of_both.masks("small")) == ["layers.tokens.table.weight", "layers.output.linear.weight"]
 
 
 def test_export_is_a_copy():

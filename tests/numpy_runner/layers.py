@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from numpy_runner.frames import Float32
-from sparrot.architecture import CLIP, Activation, Convolution, LayerNorm, Linear, Shape
+from sparrot.architecture import CLIP, Activation, Convolution, Embedding, LayerNorm, Linear, Shape
 
 _UNFOLDED_VALUES = 1 << 20  # 4 MB: what a convolution copies at a time
 
@@ -58,6 +58,17 @@ class RunningLinear:
         product = frames[:, 0] @ self._weight
         product += self._bias
         return activate(product, self._activation)
+
+
+class RunningEmbedding:
+    """The rows of the table that the frames name."""
+
+    def __init__(self, layer: Embedding, parameters: Mapping[str, Float32]) -> None:
+        self._table = parameters[f"{layer.name}.table"].copy()
+
+    def __call__(self, frames: Float32) -> Float32:
+        """Outputs (n, size)."""
+        return self._table[frames[:, 0, 0].astype(np.int64)]
 
 
 class RunningLayerNorm:

@@ -15,12 +15,23 @@ from numpy_runner.frames import Float32, FrameQueue
 from numpy_runner.layers import (
     FrameLayer,
     RunningConvolution,
+    RunningEmbedding,
     RunningLayerNorm,
     RunningLinear,
     RunningWindow,
 )
 from numpy_runner.recurrent import CellState, RunningRecurrent
-from sparrot.architecture import Architecture, Convolution, Layer, LayerNorm, Linear, Reach, Recurrent, Shape
+from sparrot.architecture import (
+    Architecture,
+    Convolution,
+    Embedding,
+    Layer,
+    LayerNorm,
+    Linear,
+    Reach,
+    Recurrent,
+    Shape,
+)
 
 
 class Network:
@@ -208,6 +219,8 @@ def _running(layer: Layer, given: Shape, parameters: Mapping[str, Float32]) -> F
             return RunningRecurrent(layer, parameters)
         case Linear():
             return RunningLinear(layer, parameters)
+        case Embedding():
+            return RunningEmbedding(layer, parameters)
         case LayerNorm():
             return RunningLayerNorm(layer, parameters)
         case Convolution():

@@ -4,7 +4,7 @@ Frames are rows: every layer turns (n_frames, width) into (n_frames', width'). T
 from an `Architecture`, the engine executes it, the model file stores it; none knows more of a network.
 """
 
-from sparrot.architecture.layers import Convolution, Layer, LayerNorm, Linear, Recurrent, Window
+from sparrot.architecture.layers import Convolution, Embedding, Layer, LayerNorm, Linear, Recurrent, Window
 from sparrot.architecture.network import Architecture
 from sparrot.architecture.parts import CLIP, GATES, Activation, Cell, Matrix, Reach, Shape, Vector
 
@@ -15,6 +15,7 @@ __all__ = [
     "Architecture",
     "Cell",
     "Convolution",
+    "Embedding",
     "Layer",
     "LayerNorm",
     "Linear",

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, TypeAlias, get_args
 from sparrot.architecture.parts import GATES, Activation, Cell, Matrix, Reach, Shape, Vector
 
 _ACTIVATIONS = get_args(Activation)
+_EXACT = 1 << 24  # whole numbers up to it are float32
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,46 @@ class Linear:
         yield Vector(f"{self.name}.bias", self.size)
 
 
-Layer: TypeAlias = Window | Convolution | Recurrent | LayerNorm | Linear
+@dataclass(frozen=True)
+class Embedding:
+    """The row of a table that a token has. Its input is one value a frame, the index of the token.
+
+    It is the first layer, so that what is looked up comes from outside, where it is checked. The matrix
+    `table` is stored (tokens, size); a level that does not name the type `embedding` leaves it whole.
+    """
+
+    kind: ClassVar[str] = "embedding"
+    name: str
+    tokens: int
+    size: int
+
+    def __post_init__(self) -> None:
+        _require(self, "tokens", 1 <= self.tokens <= _EXACT)
+        _require(self, "size", self.size >= 1)
+
+    def reach(self) -> Reach:
+        """One frame."""
+        return Reach()
+
+    def output(self, given: Shape) -> Shape:
+        """`size` values."""
+        if given.width != 1:
+            raise ValueError(
+                f"layer `{self.name}` looks tokens up, and takes one index a frame; it is given "
+                f"{given.width} values"
+            )
+        return Shape(self.size)
+
+    def matrices(self, given: Shape) -> Iterator[Matrix]:
+        """`table`."""
+        yield Matrix(f"{self.name}.table", self.tokens, self.size, 1, "embedding")
+
+    def vectors(self, given: Shape) -> Iterator[Vector]:
+        """None."""
+        yield from ()
+
+
+Layer: TypeAlias = Window | Convolution | Recurrent | LayerNorm | Linear | Embedding
 
 
 def _require(layer: Any, field: str, holds: object) -> None:

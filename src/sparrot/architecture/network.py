@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, get_args
 
-from sparrot.architecture.layers import Layer, Recurrent
+from sparrot.architecture.layers import Embedding, Layer, Recurrent
 from sparrot.architecture.parts import Matrix, Shape, Vector
 
 _KINDS: dict[str, type[Layer]] = {layer.kind: layer for layer in get_args(Layer)}
@@ -24,6 +24,9 @@ class Architecture:
         layers = [layer.name for layer in self.layers]
         if not layers or self.input_width < 1:
             raise ValueError(f"need an input value and a layer at least; got {self.input_width} and {layers}")
+        for layer in self.layers[1:]:
+            if isinstance(layer, Embedding):
+                raise ValueError(f"layer `{layer.name}` looks tokens up, which only a first layer can do")
         parameters = [matrix.name for matrix in self.matrices()] + [vector.name for vector in self.vectors()]
         for what, names in (("layers", layers), ("parameters", parameters)):
             for name, n_times in Counter(names).items():
@@ -36,6 +39,12 @@ class Architecture:
         for layer in self.layers:
             shapes.append(layer.output(shapes[-1]))
         return shapes
+
+    @property
+    def n_indices(self) -> int | None:
+        """Tokens that a frame may name, if it is the index of one; None if frames are values."""
+        first = self.layers[0]
+        return first.tokens if isinstance(first, Embedding) else None
 
     @property
     def n_tokens(self) -> int:

@@ -16,7 +16,7 @@ class Matrix:
 
     name:  `layer.part`, for example `lstm0.recurrent`.
     gates: row groups of equal size, in torch's order: 4 in an LSTM, 3 in a GRU, otherwise 1.
-    type:  what `Levels` calls it: lstm, gru, rnn, fc or conv.
+    type:  what `Levels` calls it: lstm, gru, rnn, fc, embedding or conv.
     """
 
     name: str
@@ -31,8 +31,13 @@ class Matrix:
         return self.rows * self.columns
 
     @property
+    def is_multiplied(self) -> bool:
+        """Whether it is multiplied with its inputs; one row of an embedding is only looked up."""
+        return self.type != "embedding"
+
+    @property
     def prunable(self) -> bool:
-        """Whether a level may drop blocks of it: every recurrent and fully connected matrix."""
+        """Whether a level may drop blocks of it: all but the kernels of convolutions."""
         return self.type != "conv"
 
 

@@ -174,7 +174,7 @@ def products_of_a_frame(architecture: Architecture) -> list[np.ndarray[Any, np.d
     for layer, given in zip(architecture.layers, architecture.shapes(), strict=False):
         uses //= layer.reach().stride
         for matrix in layer.matrices(given):
-            if matrix.prunable:
+            if matrix.prunable and matrix.is_multiplied:
                 drawn = rng.standard_normal((matrix.rows, matrix.columns)).astype(np.float32)
                 products += [drawn] * uses
     return products

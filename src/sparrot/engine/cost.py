@@ -16,13 +16,14 @@ def macs_per_second(
     parameters: of one level, zero where it drops weights.
 
     Every kept weight of a matrix is used once an output frame of its layer; a convolution's once more
-    for every bin it is moved to. Biases, norms and activations are not counted.
+    for every bin it is moved to. Look-ups, biases, norms and activations are not counted.
     """
     macs = 0.0
     rate = frame_rate_hz
     for layer, given in zip(architecture.layers, architecture.shapes(), strict=False):
         rate /= layer.reach().stride
-        kept = sum(np.count_nonzero(parameters[matrix.name]) for matrix in layer.matrices(given))
+        multiplied = [matrix for matrix in layer.matrices(given) if matrix.is_multiplied]
+        kept = sum(np.count_nonzero(parameters[matrix.name]) for matrix in multiplied)
         macs += kept * rate * _uses_a_frame(layer, given)
     return macs
 

@@ -11,7 +11,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sparrot import _core
-from sparrot.architecture import Architecture, Convolution, Layer, LayerNorm, Linear, Recurrent, Shape, Window
+from sparrot.architecture import (
+    Architecture,
+    Convolution,
+    Embedding,
+    Layer,
+    LayerNorm,
+    Linear,
+    Recurrent,
+    Shape,
+    Window,
+)
 from sparrot.engine.frames import Float32
 from sparrot.model_file import PieceData, StopData
 from sparrot.model_file.layout import base_name, piece_names
@@ -98,6 +108,8 @@ class Network:
                 self.core.add_window(layer.left, layer.right, layer.stride)
             case Linear():
                 self.core.add_linear(matrix("weight"), vector("bias"), layer.activation)
+            case Embedding():
+                self.core.add_embedding(matrix("table"))
             case LayerNorm():
                 self.core.add_layer_norm(vector("scale"), vector("shift"), layer.epsilon)
             case Recurrent():
@@ -165,7 +177,8 @@ def advance(streams: Sequence[NetworkStream], stops: Sequence[int]) -> list[Floa
 def checked_frames(architecture: Architecture, features: ArrayLike) -> Float32:
     """Feature frames as the engine takes them, float32 (n, input_width), contiguous.
 
-    Raises ValueError if they have another width or a value is not finite.
+    Raises ValueError if they have another width, a value is not finite, or the network looks tokens up and
+    a value is the index of none.
     """
     with np.errstate(over="ignore"):  # what is too large for float32 is refused below, as infinite
         frames = np.ascontiguousarray(features, np.float32)
@@ -174,9 +187,20 @@ def checked_frames(architecture: Architecture, features: ArrayLike) -> Float32:
             f"this network takes frames of {architecture.input_width} values, an array "
             f"(n_frames, {architecture.input_width}); got one of shape {np.shape(features)}"
         )
+    if architecture.n_indices is not None:
+        _require_indices(features, frames, architecture.n_indices)
     if not np.isfinite(frames).all():
         raise ValueError("a feature frame holds a value that is not finite; check the audio it was made of")
     return frames
+
+
+def _require_indices(given: ArrayLike, frames: Float32, n_indices: int) -> None:
+    is_index = (np.floor(frames) == given) & (frames >= 0) & (frames < n_indices)
+    if not is_index.all():
+        wrong = np.asarray(given)[~is_index][0]
+        raise ValueError(
+            f"this network takes indices of tokens, whole numbers from 0 to {n_indices - 1}; got {wrong}"
+        )
 
 
 def _require_stop(network: Network, stop: int) -> None:

@@ -136,7 +136,23 @@ class Linear(nn.Module):
         return {"weight": self.linear.weight, "bias": self.linear.bias}
 
 
-Layer: TypeAlias = Window | Convolution | Recurrent | LayerNorm | Linear
+class Embedding(nn.Module):
+    """The rows of a table that tokens have."""
+
+    def __init__(self, layer: architecture.Embedding) -> None:
+        super().__init__()
+        self.table = nn.Embedding(layer.tokens, layer.size)
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> Batch:
+        """(batch, n_frames, 1), whole numbers → (batch, n_frames, size)."""
+        return self.table(frames.squeeze(2).long()), lengths
+
+    def export(self) -> Mapping[str, Tensor]:
+        """`table`."""
+        return {"table": self.table.weight}
+
+
+Layer: TypeAlias = Window | Convolution | Recurrent | LayerNorm | Linear | Embedding
 
 
 def build(layer: architecture.Layer, given: Shape) -> Layer:
@@ -152,6 +168,8 @@ def build(layer: architecture.Layer, given: Shape) -> Layer:
             return LayerNorm(layer, given)
         case architecture.Linear():
             return Linear(layer, given)
+        case architecture.Embedding():
+            return Embedding(layer)
 
 
 def strided(lengths: Tensor, reach: Reach) -> Tensor:
