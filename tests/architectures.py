@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from sparrot.architecture import (
     Architecture,
+    BatchNorm,
     Convolution,
     Embedding,
     Layer,
@@ -37,7 +38,8 @@ def features(architecture: Architecture, n_frames: int, seed: int = 0) -> np.nda
 
 @st.composite
 def layers(draw, name: str, *, streaming: bool) -> Layer:
-    kind = draw(st.sampled_from(["window", "convolution", "plane", "lstm", "gru", "rnn", "norm", "linear"]))
+    kinds = ["window", "convolution", "plane", "lstm", "gru", "rnn", "norm", "batch_norm", "linear"]
+    kind = draw(st.sampled_from(kinds))
     if kind == "window":
         return Window(name, *draw(st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(1, 4))))
     if kind in ("convolution", "plane"):
@@ -46,6 +48,8 @@ def layers(draw, name: str, *, streaming: bool) -> Layer:
         return Convolution(name, channels, kernel, stride, *over_bins, draw(ACTIVATIONS))
     if kind == "norm":
         return LayerNorm(name)
+    if kind == "batch_norm":
+        return BatchNorm(name)
     if kind == "linear":
         return Linear(name, draw(WIDTHS), draw(ACTIVATIONS))
     cells = draw(st.integers(2, 5))

@@ -11,6 +11,7 @@ import numpy as np
 
 from sparrot.architecture import (
     Architecture,
+    BatchNorm,
     Convolution,
     Embedding,
     Layer,
@@ -50,6 +51,8 @@ def apply(layer: Layer, given: Shape, parameters: Parameters, frames: Frames) ->
             return convolution(layer, given, own["kernel"], own["bias"], frames)
         case LayerNorm():
             return layer_norm(layer, own["scale"], own["shift"], frames)
+        case BatchNorm():
+            return batch_norm(given, own["scale"], own["shift"], frames)
         case Embedding():
             return [own["table"][int(index)] for (index,) in frames]
         case Linear():
@@ -105,6 +108,12 @@ def layer_norm(layer: LayerNorm, scale: list[float], shift: list[float], frames:
         deviation = sqrt(variance + layer.epsilon)
         outputs.append([(x - mean) / deviation * g + b for x, g, b in zip(frame, scale, shift, strict=True)])
     return outputs
+
+
+def batch_norm(given: Shape, scale: list[float], shift: list[float], frames: Frames) -> Frames:
+    """x · scale + shift, of the channel of a value, or of the value if there is one channel."""
+    bins = given.bins if given.channels > 1 else 1
+    return [[x * scale[i // bins] + shift[i // bins] for i, x in enumerate(frame)] for frame in frames]
 
 
 def linear(layer: Linear, weight: Frames, bias: list[float], frames: Frames) -> Frames:

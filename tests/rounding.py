@@ -17,6 +17,7 @@ import numpy as np
 from sparrot.architecture import (
     CLIP,
     Architecture,
+    BatchNorm,
     Convolution,
     Embedding,
     Layer,
@@ -146,6 +147,10 @@ def _apply(layer: Layer, given: Shape, parameters: Mapping[str, np.ndarray], fra
             return [_convolved(layer, given, own, x) for x in _around(layer, frames, given.width)]
         case LayerNorm():
             return [_normalised(layer, own, x) for x in frames]
+        case BatchNorm():
+            bins = layer.groups(given).bins
+            scale, shift = (Rounded.exact(own[part].repeat(bins)) for part in ("scale", "shift"))
+            return [x * scale + shift for x in frames]
         case Embedding():
             return [Rounded.exact(own["table"][int(x.value[0])]) for x in frames]
         case Linear():

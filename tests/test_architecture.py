@@ -6,6 +6,7 @@ import pytest
 
 from sparrot.architecture import (
     Architecture,
+    BatchNorm,
     Convolution,
     Embedding,
     LayerNorm,
@@ -75,6 +76,14 @@ def test_tokens_are_looked_up_first_and_one_at_a_time():
     assert Architecture(1, (Linear("a", 2),)).n_indices is None
     with pytest.raises(ValueError, match="layer `table`: tokens cannot be 16777217"):
         Embedding("table", 2**24 + 1, 3)
+
+
+def test_batch_norm_has_a_scale_for_each_channel_or_for_each_value_of_a_single_one():
+    planes = Convolution("planes", 3, kernel=1, kernel_bins=3)
+    architecture = Architecture(5, (BatchNorm("a"), planes, BatchNorm("b"), Linear("c", 4), BatchNorm("d")))
+    sizes = {vector.name: vector.size for vector in architecture.vectors() if vector.by_level}
+    assert sizes == {"a.scale": 5, "a.shift": 5, "b.scale": 3, "b.shift": 3, "d.scale": 4, "d.shift": 4}
+    assert architecture.shapes()[2:4] == [Shape(5, 3), Shape(5, 3)]
 
 
 def test_json_gives_the_same_architecture():

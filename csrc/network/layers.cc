@@ -110,6 +110,17 @@ void LayerNorm::Run(const Kernels& kernels, const Frames& x, const Frames& y, st
   }
 }
 
+BatchNorm::BatchNorm(std::shared_ptr<const Affines> affines)
+    : Layer(affines->width(), affines->width(), {}), affines_(std::move(affines)) {}
+
+void BatchNorm::Run(const Kernels&, const Frames& x, const Frames& y, std::span<LayerState* const>,
+                    Counts counts, Workspace&) const {
+  for (std::size_t b = 0; b < x.streams; ++b) {
+    const Affine& affine = affines_->Of(SegmentsOf(b, counts));
+    for (std::size_t t = 0; t < x.frames; ++t) affine.Apply(x.At(b, t), y.At(b, t));
+  }
+}
+
 Embedding::Embedding(std::shared_ptr<const Matrix> table)
     : Layer(1, table->shape().columns, {}), table_(std::move(table)) {}
 

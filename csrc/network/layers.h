@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernels/kernels.h"
+#include "network/affines.h"
 #include "network/workspace.h"
 #include "network/frame_queue.h"
 #include "network/matrix.h"
@@ -118,6 +119,17 @@ class LayerNorm final : public Layer {
   std::vector<float> scale_;
   std::vector<float> shift_;
   float epsilon_;
+};
+
+// y = x · scale + shift, of the stop of every stream
+class BatchNorm final : public Layer {
+ public:
+  explicit BatchNorm(std::shared_ptr<const Affines> affines);
+  void Run(const Kernels& kernels, const Frames& x, const Frames& y, std::span<LayerState* const> states,
+           Counts counts, Workspace& workspace) const override;
+
+ private:
+  std::shared_ptr<const Affines> affines_;
 };
 
 // y = the row of `table` that x, one value, is the index of; zeros if it is none.

@@ -141,6 +141,14 @@ void BindNetwork(nb::module_& module) {
            nb::arg("columns").noconvert(), nb::arg("values").noconvert(), nb::kw_only(),
            nb::arg("check_finite"), nb::keep_alive<1, 3>(), nb::keep_alive<1, 4>(), nb::keep_alive<1, 5>());
 
+  nb::class_<Affines>(module, "Affines")
+      .def(nb::init<std::size_t, std::size_t>(), nb::arg("size"), nb::arg("repeat"))
+      .def("add",
+           [](Affines& self, const Vector& scale, const Vector& shift) {
+             self.Add({scale.data(), scale.size()}, {shift.data(), shift.size()});
+           },
+           nb::arg("scale"), nb::arg("shift"));
+
   nb::class_<Network>(module, "Network")
       .def("__init__",
            [](Network* self, std::size_t width, const std::optional<std::string>& isa) {
@@ -161,6 +169,10 @@ void BindNetwork(nb::module_& module) {
       .def("add_embedding",
            [](Network& self, const std::shared_ptr<Matrix>& table) {
              self.Add(std::make_unique<Embedding>(table));
+           })
+      .def("add_batch_norm",
+           [](Network& self, const std::shared_ptr<Affines>& affines) {
+             self.Add(std::make_unique<BatchNorm>(affines));
            })
       .def("add_layer_norm",
            [](Network& self, const Vector& scale, const Vector& shift, float epsilon) {

@@ -49,6 +49,13 @@ class Matrix:
         Raises ValueError, with `starts`, `columns` or `values` in it, unless it is one of this matrix.
         """
 
+class Affines:
+    """Scales and shifts of `size` values, each shared by `repeat` neighbours, of every stop."""
+
+    def __init__(self, size: int, repeat: int) -> None: ...
+    def add(self, scale: npt.NDArray[np.float32], shift: npt.NDArray[np.float32]) -> None:
+        """Adds those of the next stop, float32 (strips · 16,). Raises ValueError on another size."""
+
 class Network:
     """Layers in order, on the instruction set named, of SPARROT_ISA, or the best there is."""
 
@@ -58,6 +65,7 @@ class Network:
     def add_window(self, left: int, right: int, stride: int) -> None: ...
     def add_linear(self, weight: Matrix, bias: npt.NDArray[np.float32], activation: str) -> None: ...
     def add_embedding(self, table: Matrix) -> None: ...
+    def add_batch_norm(self, affines: Affines) -> None: ...
     def add_layer_norm(
         self, scale: npt.NDArray[np.float32], shift: npt.NDArray[np.float32], epsilon: float
     ) -> None: ...

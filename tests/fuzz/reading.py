@@ -44,9 +44,11 @@ def all_logits(file: ModelFile) -> dict[str, np.ndarray]:
         prepared = PreparedModel(file, weights)
         for name in prepared.levels:
             level = prepared[name]
-            width = file.description.architecture.input_width
-            if width <= MAX_WIDTH:
-                found[name] = level.network.run(np.ones((3, width), np.float32), level.stop)
+            architecture = file.description.architecture
+            frames = np.ones if architecture.n_indices is None else np.zeros  # there may be one token
+            if architecture.input_width <= MAX_WIDTH:
+                shape = (3, architecture.input_width)
+                found[name] = level.network.run(frames(shape, np.float32), level.stop)
     return found
 
 

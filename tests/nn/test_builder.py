@@ -1,6 +1,6 @@
 import pytest
 
-from sparrot.architecture import Convolution, LayerNorm, Linear, Recurrent, Window
+from sparrot.architecture import BatchNorm, Convolution, LayerNorm, Linear, Recurrent, Window
 from sparrot.nn import Encoder, Front, build_architecture
 
 
@@ -64,6 +64,30 @@ def test_every_part_of_an_encoder_is_in_its_place():
     )
     projected = build_architecture(5, Front(), Encoder(layers=1, cells=6, projection=2), 3)
     assert projected.layers[0] == Recurrent("lstm0", "lstm", 6, projection=2)
+
+
+def test_batch_norm_follows_whatever_has_weights_but_the_output():
+    encoder = Encoder("rnn", layers=2, cells=6, batch_norm=True, reduce_after=1, fc=(9,))
+    front = Front("convolution", frames=3, channels=7)
+    assert build_architecture(5, front, encoder, 3).layers == (
+        Convolution("conv0", 7, kernel=3, activation="relu"),
+        BatchNorm("conv0_norm"),
+        Recurrent("rnn0", "rnn", 6),
+        BatchNorm("norm0"),
+        Window("reduction", 0, 1, 2),
+        Recurrent("rnn1", "rnn", 6),
+        BatchNorm("norm1"),
+        Linear("fc0", 9, "clipped_relu"),
+        BatchNorm("fc0_norm"),
+        Linear("output", 3),
+    )
+    stacked = build_architecture(5, Front("stack", frames=2), Encoder(layers=1, batch_norm=True), 3)
+    assert [layer.name for layer in stacked.layers] == ["stack", "lstm0", "norm0", "output"]
+
+
+def test_an_encoder_has_one_norm():
+    with pytest.raises(ValueError, match="has one norm: choose layer_norm or batch_norm"):
+        Encoder(layer_norm=True, batch_norm=True)
 
 
 @pytest.mark.parametrize("wrong", [{"layers": 0}, {"layers": 2, "reduce_after": 3}, {"reduce_after": 0}])

@@ -12,6 +12,7 @@ from architectures import architectures, features
 from numpy_runner.network import Network
 from sparrot.architecture import Architecture, Convolution, Embedding, LayerNorm, Linear, Recurrent, Window
 from sparrot.nn import CtcNetwork
+from sparrot.nn.batch_norm import BatchNorm
 from sparrot.sparsity import BlockShape, CubicSchedule, DynamicSparsity, Levels
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections")
@@ -34,8 +35,19 @@ EVERY_LAYER = Architecture(
 
 
 def network(architecture: Architecture, seed: int = 0) -> CtcNetwork:
+    """A network as it runs after training, its batch norms with some statistics or other."""
     torch.manual_seed(seed)
-    return CtcNetwork(architecture)
+    made = CtcNetwork(architecture)
+    for norm in batch_norms(made):
+        for values in (norm.means, norm.scale, norm.shift):
+            nn.init.uniform_(values, -0.5, 0.5)
+        norm.variances.uniform_(0.5, 2.0)
+        norm.n_updates += 1
+    return made.eval()
+
+
+def batch_norms(module: CtcNetwork) -> list[BatchNorm]:
+    return [part for part in module.modules() if isinstance(part, BatchNorm)]
 
 
 def summed(logits: torch.Tensor) -> torch.Tensor:
@@ -137,6 +149,23 @@ def with_exact_biases(module: CtcNetwork) -> CtcNetwork:
     return module
 
 
+def with_exported_norms(module: CtcNetwork, exported: dict[str, np.ndarray]) -> CtcNetwork:
+    """The module in float64, its batch norms scaling and shifting by the very float32 that were exported."""
+    module.double()
+    for name, norm in module.layers.items():
+        if isinstance(norm, BatchNorm):
+            norm.load_state_dict(
+                {
+                    "scale": torch.tensor(exported[f"{name}.scale"]),
+                    "shift": torch.tensor(exported[f"{name}.shift"]),
+                    "means": torch.zeros_like(norm.means),
+                    "variances": torch.full_like(norm.variances, 1.0 - norm.epsilon),
+                    "n_updates": norm.n_updates,
+                }
+            )
+    return module
+
+
 @settings(max_examples=60)
 @given(architectures(streaming=False), st.integers(1, 12), st.integers(0, 99))
 def test_the_exported_network_runs_as_it_was_trained(architecture, n_frames, seed):
@@ -146,7 +175,7 @@ def test_the_exported_network_runs_as_it_was_trained(architecture, n_frames, see
     given, lengths = torch.tensor(frames)[None], torch.tensor([n_frames])
     with torch.no_grad():
         single = module(given, lengths)[0][0].numpy()
-        double = module.double()(given.double(), lengths)[0][0].numpy()
+        double = with_exported_norms(module, exported)(given.double(), lengths)[0][0].numpy()
     np.testing.assert_allclose(double, exact.value, rtol=1e-9, atol=1e-11)
     assert np.all(abs(single - exact.value) <= exact.error)
     assert np.all(abs(Network(architecture, exported).run(frames) - exact.value) <= exact.error)

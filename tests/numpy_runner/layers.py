@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from numpy_runner.frames import Float32
-from sparrot.architecture import CLIP, Activation, Convolution, Embedding, LayerNorm, Linear, Shape
+from sparrot.architecture import CLIP, Activation, BatchNorm, Convolution, Embedding, LayerNorm, Linear, Shape
 
 _UNFOLDED_VALUES = 1 << 20  # 4 MB: what a convolution copies at a time
 
@@ -58,6 +58,19 @@ class RunningLinear:
         product = frames[:, 0] @ self._weight
         product += self._bias
         return activate(product, self._activation)
+
+
+class RunningBatchNorm:
+    """x · scale + shift, of one level."""
+
+    def __init__(self, layer: BatchNorm, given: Shape, parameters: Mapping[str, Float32]) -> None:
+        bins = layer.groups(given).bins
+        self._scale = parameters[f"{layer.name}.scale"].repeat(bins)
+        self._shift = parameters[f"{layer.name}.shift"].repeat(bins)
+
+    def __call__(self, frames: Float32) -> Float32:
+        """Outputs (n, width)."""
+        return frames[:, 0] * self._scale + self._shift
 
 
 class RunningEmbedding:

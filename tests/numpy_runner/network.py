@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from numpy_runner.frames import Float32, FrameQueue
 from numpy_runner.layers import (
     FrameLayer,
+    RunningBatchNorm,
     RunningConvolution,
     RunningEmbedding,
     RunningLayerNorm,
@@ -23,6 +24,7 @@ from numpy_runner.layers import (
 from numpy_runner.recurrent import CellState, RunningRecurrent
 from sparrot.architecture import (
     Architecture,
+    BatchNorm,
     Convolution,
     Embedding,
     Layer,
@@ -219,6 +221,8 @@ def _running(layer: Layer, given: Shape, parameters: Mapping[str, Float32]) -> F
             return RunningRecurrent(layer, parameters)
         case Linear():
             return RunningLinear(layer, parameters)
+        case BatchNorm():
+            return RunningBatchNorm(layer, given, parameters)
         case Embedding():
             return RunningEmbedding(layer, parameters)
         case LayerNorm():

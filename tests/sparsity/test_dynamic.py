@@ -47,6 +47,20 @@ def kept(sparsity: DynamicSparsity, level: str = "small") -> list[int]:
     return sparsity.masks(level)["weight"].keep.flatten().nonzero().flatten().tolist()
 
 
+def test_modules_that_want_to_know_are_told_the_level():
+    told = []
+    model = nn.Sequential(nn.Linear(4, 1), nn.Identity())
+    model[1].use_level = told.append
+    sparsity = DynamicSparsity(model, HALF, block=BlockShape(1, 1), schedule=NO_RAMP)
+    assert told == []
+    for level in ("large", "small"):
+        with sparsity.at(level):
+            told.append("at work")
+    with pytest.raises(KeyError), sparsity.at("small"):
+        raise KeyError
+    assert told == ["large", "at work", "large", "small", "at work", "large", "small", "large"]
+
+
 def test_passes_are_the_full_model_and_then_each_sparser_one():
     sparsity = four_blocks(levels=Levels(large={}, medium={"fc": 0.5}, small={"fc": 0.75}))
     assert sparsity.passes() == ("large", "medium", "small")

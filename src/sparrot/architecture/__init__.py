@@ -4,7 +4,16 @@ Frames are rows: every layer turns (n_frames, width) into (n_frames', width'). T
 from an `Architecture`, the engine executes it, the model file stores it; none knows more of a network.
 """
 
-from sparrot.architecture.layers import Convolution, Embedding, Layer, LayerNorm, Linear, Recurrent, Window
+from sparrot.architecture.layers import (
+    BatchNorm,
+    Convolution,
+    Embedding,
+    Layer,
+    LayerNorm,
+    Linear,
+    Recurrent,
+    Window,
+)
 from sparrot.architecture.network import Architecture
 from sparrot.architecture.parts import CLIP, GATES, Activation, Cell, Matrix, Reach, Shape, Vector
 
@@ -13,6 +22,7 @@ __all__ = [
     "GATES",
     "Activation",
     "Architecture",
+    "BatchNorm",
     "Cell",
     "Convolution",
     "Embedding",

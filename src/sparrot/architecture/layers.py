@@ -183,6 +183,41 @@ class LayerNorm:
 
 
 @dataclass(frozen=True)
+class BatchNorm:
+    """Scales and shifts every channel, or every value of a frame that is one channel: x · scale + shift.
+
+        scale = γ / √(σ² + 1e-5),   shift = β − μ · scale      (Ioffe & Szegedy 2015, with fixed statistics)
+
+    The mean μ and the variance σ² are those of a level, and so are scale and shift.
+    """
+
+    kind: ClassVar[str] = "batch_norm"
+    name: str
+    epsilon: ClassVar[float] = 1e-5
+
+    def reach(self) -> Reach:
+        """One frame."""
+        return Reach()
+
+    def output(self, given: Shape) -> Shape:
+        """As it came."""
+        return given
+
+    def groups(self, given: Shape) -> Shape:
+        """Values that have a scale of their own, as `channels`; neighbours that share one, as `bins`."""
+        return given if given.channels > 1 else Shape(1, given.bins)
+
+    def matrices(self, given: Shape) -> Iterator[Matrix]:
+        """None."""
+        yield from ()
+
+    def vectors(self, given: Shape) -> Iterator[Vector]:
+        """`scale` and `shift`, of every level."""
+        for part in ("scale", "shift"):
+            yield Vector(f"{self.name}.{part}", self.groups(given).channels, by_level=True)
+
+
+@dataclass(frozen=True)
 class Linear:
     """A fully connected layer, y = act(W x + bias)."""
 
@@ -251,7 +286,7 @@ class Embedding:
         yield from ()
 
 
-Layer: TypeAlias = Window | Convolution | Recurrent | LayerNorm | Linear | Embedding
+Layer: TypeAlias = Window | Convolution | Recurrent | LayerNorm | BatchNorm | Linear | Embedding
 
 
 def _require(layer: Any, field: str, holds: object) -> None:

@@ -43,11 +43,15 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Vector:
-    """One bias, scale or shift of `size` values in `gates` equal groups."""
+    """One bias, scale or shift of `size` values in `gates` equal groups.
+
+    by_level: whether every level has values of its own.
+    """
 
     name: str
     size: int
     gates: int = 1
+    by_level: bool = False
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from sparrot import _core
 from sparrot.architecture import (
     Architecture,
+    BatchNorm,
     Convolution,
     Embedding,
     Layer,
@@ -25,7 +26,7 @@ from sparrot.architecture import (
 from sparrot.engine.frames import Float32
 from sparrot.model_file import PieceData, StopData
 from sparrot.model_file.layout import base_name, piece_names
-from sparrot.model_file.stops import check_base
+from sparrot.model_file.stops import check_base, checked_vectors
 
 _NO_STARTS, _NO_COLUMNS = np.zeros(0, np.uint32), np.zeros(0, np.uint16)
 
@@ -51,6 +52,7 @@ class Network:
         self._matrices = {
             name: _new_matrix(piece, first.scales.get(name)) for name, piece in first.pieces.items()
         }
+        self._affines: dict[str, _core.Affines] = {}
         self._n_stops = 0
         for layer, given in zip(architecture.layers, architecture.shapes(), strict=False):
             self._add_layer(layer, given, first.vectors)
@@ -71,6 +73,9 @@ class Network:
 
         Raises FormatError as above; the network is then of no use.
         """
+        checked_vectors(stop, verify=self._verify)
+        for name, affines in self._affines.items():
+            affines.add(*(stop.vectors[f"{name}.{part}"].reshape(-1) for part in ("scale", "shift")))
         for name, piece in stop.pieces.items():
             with _refusing(stop, piece):
                 self._matrices[name].add(
@@ -110,6 +115,9 @@ class Network:
                 self.core.add_linear(matrix("weight"), vector("bias"), layer.activation)
             case Embedding():
                 self.core.add_embedding(matrix("table"))
+            case BatchNorm():
+                groups = layer.groups(given)
+                self.core.add_batch_norm(self._new_affines(layer.name, groups))
             case LayerNorm():
                 self.core.add_layer_norm(vector("scale"), vector("shift"), layer.epsilon)
             case Recurrent():
@@ -118,6 +126,11 @@ class Network:
             case Convolution():
                 shape, reach = _convolution(layer, given)
                 self.core.add_convolution(matrix("kernel"), vector("bias"), layer.activation, shape, reach)
+
+    def _new_affines(self, layer: str, groups: Shape) -> _core.Affines:
+        """The scales and shifts of a layer, to which every stop adds its own."""
+        self._affines[layer] = _core.Affines(groups.channels, groups.bins)
+        return self._affines[layer]
 
 
 class NetworkStream:

@@ -61,7 +61,8 @@ def _converted(
 
 
 def _segment(data: StopData, weights: Weights) -> PackedStop:
-    packed = PackedStop((), {})
+    by_level = [v.name for v in data.file.model.architecture.vectors() if v.by_level]
+    packed = PackedStop(tuple(data.vectors[name] for name in by_level), {})
     for entry in weights.stored:
         if entry.layout != "dense16":
             name, before = entry.matrix.name, data.pieces[entry.matrix.name]

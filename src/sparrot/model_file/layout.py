@@ -151,6 +151,12 @@ class Tensor:
         return self.start + DTYPE_BYTES[self.dtype] * prod(self.shape)
 
 
+def vector_name(stop: int, vector: Vector) -> str:
+    """The tensor of a vector in a stop's range: of the segment if it differs by level, else of the base."""
+    layer, _, part = vector.name.rpartition(".")
+    return f"{stop:02d}/{layer}/{part}" if vector.by_level else base_name(vector.name)
+
+
 def base_name(parameter: str) -> str:
     """The tensor of a vector, or of a matrix that no level prunes."""
     return f"base/{parameter}"
@@ -177,8 +183,11 @@ def place_tensors(
 
     groups: of each segment, sparsest first, the groups that it adds to every matrix but the dense16 ones.
     """
-    shapes = [list(_base(matrices, vectors, sentencepiece_bytes)), *([] for _ in groups[1:])]
+    shared = [vector for vector in vectors if not vector.by_level]
+    by_level = [vector for vector in vectors if vector.by_level]
+    shapes = [list(_base(matrices, shared, sentencepiece_bytes)), *([] for _ in groups[1:])]
     for segment, added in enumerate(groups):
+        shapes[segment].extend(_vectors(segment, by_level))
         shapes[segment].extend(_segment(segment, matrices, added))
     placed: list[list[Tensor]] = []
     position = 0
@@ -206,13 +215,17 @@ def _base(
 ) -> Iterable[_Shaped]:
     if sentencepiece_bytes:
         yield SENTENCEPIECE, "U8", (round_up(sentencepiece_bytes, ALIGNMENT),)
-    for vector in vectors:
-        yield base_name(vector.name), "F32", (n_strips(vector.size, vector.gates), STRIP_ROWS)
+    yield from _vectors(0, vectors)
     for stored in matrices:
         if stored.dtype == "I8":
             yield scales_name(stored.matrix.name), "F32", (stored.strips, STRIP_ROWS)
         if stored.layout == "dense16":
             yield base_name(stored.matrix.name), stored.dtype, stored.dense_shape
+
+
+def _vectors(stop: int, vectors: Iterable[Vector]) -> Iterable[_Shaped]:
+    for vector in vectors:
+        yield vector_name(stop, vector), "F32", (n_strips(vector.size, vector.gates), STRIP_ROWS)
 
 
 def _segment(segment: int, matrices: Iterable[MatrixLayout], groups: Mapping[str, int]) -> Iterable[_Shaped]:

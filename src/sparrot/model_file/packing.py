@@ -56,11 +56,15 @@ class PackedStop:
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """What is to be packed: dense parameters by name, the masks of their levels, and how each is stored."""
+    """What is to be packed: dense parameters by name, the masks of their levels, and how each is stored.
+
+    by_stop: of every stop, the vectors that differ by level, in the architecture's order; none if none do.
+    """
 
     stored: Sequence[MatrixLayout]
     parameters: Parameters
     masks: Masks
+    by_stop: Sequence[Parameters] = ()
 
     @cached_property
     def scales(self) -> dict[str, Float32]:
@@ -81,7 +85,8 @@ def pack_base(weights: Weights, vectors: Sequence[Vector], sentencepiece: bytes)
     if sentencepiece:
         padded = sentencepiece.ljust(round_up(len(sentencepiece), ALIGNMENT), b"\0")
         arrays.append(np.frombuffer(padded, np.uint8))
-    arrays.extend(pack_vector(weights.parameters[vector.name], vector.gates) for vector in vectors)
+    shared = [vector for vector in vectors if not vector.by_level]
+    arrays.extend(pack_vector(weights.parameters[vector.name], vector.gates) for vector in shared)
     for entry in weights.stored:
         scales = weights.scales.get(entry.matrix.name)
         if scales is not None:
@@ -93,8 +98,9 @@ def pack_base(weights: Weights, vectors: Sequence[Vector], sentencepiece: bytes)
 
 
 def pack_segment(segment: int, weights: Weights) -> PackedStop:
-    """What a segment adds to the matrices that have segments."""
-    packed = PackedStop((), {})
+    """The vectors of a segment, and what it adds to the matrices that have segments."""
+    own = weights.by_stop[segment] if weights.by_stop else {}
+    packed = PackedStop(tuple(pack_vector(vector, 1) for vector in own.values()), {})
     for entry in weights.stored:
         if entry.layout != "dense16":
             name, new = entry.matrix.name, weights.masks[entry.matrix.name].added(segment)

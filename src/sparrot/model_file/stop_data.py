@@ -13,7 +13,15 @@ from sparrot.model_file.contents import Contents
 from sparrot.model_file.description import FileDescription
 from sparrot.model_file.errors import FormatError
 from sparrot.model_file.fields import format_crc32
-from sparrot.model_file.layout import ALIGNMENT, MatrixLayout, Tensor, base_name, piece_names, scales_name
+from sparrot.model_file.layout import (
+    ALIGNMENT,
+    MatrixLayout,
+    Tensor,
+    base_name,
+    piece_names,
+    scales_name,
+    vector_name,
+)
 from sparrot.model_file.source import Source
 from sparrot.model_file.strips import Float32
 
@@ -91,9 +99,9 @@ class StopData:
 
     @cached_property
     def vectors(self) -> dict[str, Float32]:
-        """Every vector of the architecture, float32 (strips, 16), in stop 0; none in the others."""
-        names = [vector.name for vector in self.file.model.architecture.vectors()]
-        return {name: self.array(base_name(name)) for name in names if self.stop == 0}
+        """Vectors, float32 (strips, 16): in stop 0 all, in the others those that differ by level."""
+        own = [v for v in self.file.model.architecture.vectors() if self.stop == 0 or v.by_level]
+        return {vector.name: self.array(vector_name(self.stop, vector)) for vector in own}
 
     def array(self, name: str) -> npt.NDArray[Any]:
         """A tensor."""

@@ -9,7 +9,14 @@ import numpy.typing as npt
 from sparrot._core import unpack_strips
 from sparrot.architecture import Vector
 from sparrot.model_file.description import FileDescription
-from sparrot.model_file.layout import SENTENCEPIECE, MatrixLayout, base_name, piece_names, scales_name
+from sparrot.model_file.layout import (
+    SENTENCEPIECE,
+    MatrixLayout,
+    base_name,
+    piece_names,
+    scales_name,
+    vector_name,
+)
 from sparrot.model_file.pieces import Accumulator, decode, unpack_dense
 from sparrot.model_file.stop_data import PieceData, StopData
 from sparrot.model_file.strips import Float32, pack_vector, unpack_vector
@@ -28,9 +35,9 @@ def unpack_stops(stops: Iterable[StopData], file: FileDescription, *, verify: bo
     for stop in stops:
         if stop.stop == 0:
             check_base(stop, verify=verify)
-            vectors = {vector.name: _vector(stop, vector, verify=verify) for vector in _vectors(file)}
             scales = _scales(stop, file.matrices, verify=verify)
             sums = {stored.matrix.name: _sum_of(stored) for stored in file.matrices}
+        vectors |= checked_vectors(stop, verify=verify)
         for piece in stop.pieces.values():
             _add(sums[piece.stored.matrix.name], stop, piece, verify=verify)
     matrices = {name: _as_float(sums.pop(name), scales.get(name)) for name in list(sums)}
@@ -42,9 +49,16 @@ def check_base(first: StopData, *, verify: bool) -> None:
     the matrices: sentencepiece model, vectors and scales, their padding, and (`verify`) finite values.
     """
     _check_sentencepiece(first, len(first.file.model.sentencepiece))
-    for vector in _vectors(first.file):
-        _vector(first, vector, verify=verify)
+    checked_vectors(first, verify=verify)
     _scales(first, first.file.matrices, verify=verify)
+
+
+def checked_vectors(stop: StopData, *, verify: bool) -> dict[str, Float32]:
+    """The vectors (size,) of a stop's own range. Raises FormatError if padding is not zero, or (`verify`) a
+    value is not finite.
+    """
+    vectors = [v for v in stop.file.model.architecture.vectors() if v.name in stop.vectors]
+    return {v.name: _lanes(stop, vector_name(stop.stop, v), v, verify=verify) for v in vectors}
 
 
 class _Sum(Protocol):
@@ -123,14 +137,6 @@ def _as_float(matrix: _Sum, scales: Float32 | None) -> Float32:
     if scales is not None:
         return found.astype(np.float32) * scales[:, None]
     return from_bfloat16(found) if found.dtype == np.uint16 else found
-
-
-def _vectors(file: FileDescription) -> list[Vector]:
-    return file.model.architecture.vectors()
-
-
-def _vector(stop: StopData, vector: Vector, *, verify: bool) -> Float32:
-    return _lanes(stop, base_name(vector.name), vector, verify=verify)
 
 
 def _scales(stop: StopData, matrices: Iterable[MatrixLayout], *, verify: bool) -> dict[str, Float32]:

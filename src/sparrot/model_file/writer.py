@@ -15,19 +15,22 @@ from sparrot.model_file.layout import MAX_STOPS, MatrixLayout
 from sparrot.model_file.masks import Block, Masks, nested_masks
 from sparrot.model_file.packing import PackedStop, Parameters, Weights, pack_base, pack_stops
 from sparrot.model_file.stop_plan import Prunable, StopPlan, more_stops, one_stop_a_level
+from sparrot.model_file.stop_vectors import vectors_by_stop
 from sparrot.model_file.storage import Storage, check_dtypes
-from sparrot.model_file.strips import Bool
+from sparrot.model_file.strips import Bool, Float32
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LevelToWrite:
     """A level as the training half hands it over; for the other fields see `LevelDescription`.
 
-    kept: of each matrix that it prunes, bool (rows, columns), True where a weight is kept.
+    kept:    of each matrix that it prunes, bool (rows, columns), True where a weight is kept.
+    vectors: its own values of vectors that differ by level; the others are those of all parameters.
     """
 
     name: str
     kept: Mapping[str, Bool]
+    vectors: Mapping[str, Float32] = field(default_factory=dict)
     targets: Mapping[str, float] = field(default_factory=dict)
     measured: Measured = field(default_factory=dict)
     blank_penalty: float = 0.0
@@ -100,11 +103,13 @@ def _packed(
     masks = {name: segments for name, segments in masks.items() if name not in dense}
     stored = tuple(storage.of(matrix, masks) for matrix in matrices)
     plan = _plan(stored, parameters, masks, len(levels), storage.n_stops)
-    weights = Weights(stored, parameters, plan.masks)
+    sparsities = [_overall_sparsity(architecture, plan.masks, stop) for stop in range(plan.n_stops)]
+    by_stop = vectors_by_stop(_vectors_by_level(architecture, parameters, levels), plan.of_levels, sparsities)
+    weights = Weights(stored, parameters, plan.masks, by_stop)
     base = pack_base(weights, architecture.vectors(), description.sentencepiece)
     packed = pack_stops(weights, base, plan.n_stops)
-    by_stop = zip(reversed(plan.of_levels), levels, strict=True)
-    described = tuple(_level(architecture, plan.masks, level, stop) for stop, level in by_stop)
+    ended = zip(reversed(plan.of_levels), levels, strict=True)
+    described = tuple(_level(architecture, plan.masks, level, stop) for stop, level in ended)
     stops = _stops(architecture, plan.masks, packed)
     return FileDescription(description, stored, stops, described), packed
 
@@ -137,6 +142,26 @@ def _check_parameters(architecture: Architecture, parameters: Parameters) -> Non
             raise ValueError(
                 f"parameter `{name}` is {given.dtype} {given.shape}, and must be float32 {shape}"
             )
+
+
+def _vectors_by_level(
+    architecture: Architecture, parameters: Parameters, levels: Sequence[LevelToWrite]
+) -> list[Parameters]:
+    """The vectors that differ by level, of each, sparsest first. Raises ValueError if a level has others."""
+    sizes = {vector.name: vector.size for vector in architecture.vectors() if vector.by_level}
+    for level in levels:
+        for name, given in level.vectors.items():
+            if name not in sizes:
+                raise ValueError(
+                    f"level `{level.name}` has a vector `{name}` of its own; those that differ by level are "
+                    f"{', '.join(sizes) or 'none'}"
+                )
+            if given.dtype != np.float32 or given.shape != (sizes[name],) or not np.isfinite(given).all():
+                raise ValueError(
+                    f"`{name}` of level `{level.name}` is {given.dtype} {given.shape}, and must be "
+                    f"{sizes[name]} values of float32, all of them finite"
+                )
+    return [{name: level.vectors.get(name, parameters[name]) for name in sizes} for level in reversed(levels)]
 
 
 def _check_levels(matrices: Sequence[Matrix], levels: Sequence[LevelToWrite], n_stops: int | None) -> None:

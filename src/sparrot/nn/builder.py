@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 from sparrot.architecture import (
     Activation,
     Architecture,
+    BatchNorm,
     Cell,
     Convolution,
     Layer,
@@ -65,6 +66,9 @@ class Front:
 class Encoder:
     """A stack of equal recurrent layers, then fully connected ones.
 
+    layer_norm:   normalises the output of every recurrent layer, frame by frame.
+    batch_norm:   normalises over the batch, with statistics for each level: the outputs of recurrent layers,
+                  of the hidden fully connected ones and of a convolution in front.
     reduce_after: number of the recurrent layer (from 1) after which frames are concatenated in pairs.
     fc:           sizes of the hidden fully connected layers.
     """
@@ -77,6 +81,7 @@ class Encoder:
     projection: int | None = None
     bidirectional: bool = False
     layer_norm: bool = False
+    batch_norm: bool = False
     reduce_after: int | None = None
     fc: tuple[int, ...] = ()
     activation: Activation = "clipped_relu"
@@ -88,14 +93,22 @@ class Encoder:
                 f"an encoder has at least one layer, and reduces time after one it has; got {self.layers} "
                 f"layers and reduce_after {self.reduce_after}"
             )
+        if self.layer_norm and self.batch_norm:
+            raise ValueError(
+                "an encoder has one norm: choose layer_norm or batch_norm, and leave the other out"
+            )
 
 
 def build_architecture(input_width: int, front: Front, encoder: Encoder, n_tokens: int) -> Architecture:
     """The architecture of a CTC recogniser: front, recurrent layers, fully connected layers, `output`."""
-    layers = [*front.layers(), *_recurrent(encoder)]
-    layers += [Linear(f"fc{i}", size, encoder.activation) for i, size in enumerate(encoder.fc)]
-    layers.append(Linear("output", n_tokens))
+    layers = [*_front(front, encoder), *_recurrent(encoder), *_connected(encoder), Linear("output", n_tokens)]
     return Architecture(input_width, tuple(layers))
+
+
+def _front(front: Front, encoder: Encoder) -> Iterator[Layer]:
+    yield from front.layers()
+    if encoder.batch_norm and front.kind == "convolution":
+        yield BatchNorm("conv0_norm")
 
 
 def _recurrent(encoder: Encoder) -> Iterator[Layer]:
@@ -104,5 +117,14 @@ def _recurrent(encoder: Encoder) -> Iterator[Layer]:
         yield Recurrent(name, encoder.cell, encoder.cells, encoder.projection, encoder.bidirectional)
         if encoder.layer_norm:
             yield LayerNorm(f"norm{i}")
+        if encoder.batch_norm:
+            yield BatchNorm(f"norm{i}")
         if encoder.reduce_after == i + 1:
             yield Window("reduction", 0, 1, 2)
+
+
+def _connected(encoder: Encoder) -> Iterator[Layer]:
+    for i, size in enumerate(encoder.fc):
+        yield Linear(f"fc{i}", size, encoder.activation)
+        if encoder.batch_norm:
+            yield BatchNorm(f"fc{i}_norm")

@@ -5,7 +5,7 @@ Every module maps (frames, lengths) to (frames, lengths): float (batch, n_frames
 neighbours zeroes them first, so that a batch gives what each utterance gives alone.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import torch
@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from sparrot import architecture
 from sparrot.architecture import CLIP, Reach, Shape
-
-Batch: TypeAlias = tuple[Tensor, Tensor]
+from sparrot.nn.batch import Batch, is_inside
+from sparrot.nn.batch_norm import BatchNorm
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda x: x,
@@ -152,11 +152,11 @@ class Embedding(nn.Module):
         return {"table": self.table.weight}
 
 
-Layer: TypeAlias = Window | Convolution | Recurrent | LayerNorm | Linear | Embedding
+Layer: TypeAlias = Window | Convolution | Recurrent | LayerNorm | BatchNorm | Linear | Embedding
 
 
-def build(layer: architecture.Layer, given: Shape) -> Layer:
-    """The module of one layer that is given frames of shape `given`."""
+def build(layer: architecture.Layer, given: Shape, levels: Sequence[str]) -> Layer:
+    """The module of one layer that is given frames of shape `given`, in a network of these levels."""
     match layer:
         case architecture.Window():
             return Window(layer)
@@ -168,6 +168,8 @@ def build(layer: architecture.Layer, given: Shape) -> Layer:
             return LayerNorm(layer, given)
         case architecture.Linear():
             return Linear(layer, given)
+        case architecture.BatchNorm():
+            return BatchNorm(layer.groups(given), layer.epsilon, levels)
         case architecture.Embedding():
             return Embedding(layer)
 
@@ -175,11 +177,6 @@ def build(layer: architecture.Layer, given: Shape) -> Layer:
 def strided(lengths: Tensor, reach: Reach) -> Tensor:
     """⌈lengths / stride⌉."""
     return (lengths + reach.stride - 1) // reach.stride
-
-
-def is_inside(lengths: Tensor, n_frames: int) -> Tensor:
-    """True for the frames that belong to an utterance: bool (batch, n_frames)."""
-    return torch.arange(n_frames, device=lengths.device)[None, :] < lengths[:, None]
 
 
 def padded_in_time(frames: Tensor, lengths: Tensor, reach: Reach) -> Tensor:

@@ -1,6 +1,6 @@
 """A recogniser's network in torch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -8,22 +8,28 @@ import torch
 from torch import Tensor, nn
 
 from sparrot.architecture import Architecture
-from sparrot.nn.layers import Batch, Recurrent, build, is_inside
+from sparrot.nn.batch import Batch, is_inside
+from sparrot.nn.batch_norm import STATISTICS
+from sparrot.nn.layers import Recurrent, build
 
 
 class CtcNetwork(nn.Module):
     """Features to token logits, layer by layer as the architecture lists them; token 0 is the blank.
 
     dropout: probability of a zero in the output of every recurrent layer while training.
+    levels:  names of those that batch norm keeps statistics for, the full model first.
     """
 
-    def __init__(self, architecture: Architecture, dropout: float = 0.0) -> None:
+    def __init__(
+        self, architecture: Architecture, dropout: float = 0.0, levels: Sequence[str] = ("dense",)
+    ) -> None:
         super().__init__()
         self.architecture = architecture
         self.dropout = nn.Dropout(dropout)
+        self.levels = tuple(levels)
         self.layers = nn.ModuleDict()
         for layer, given in zip(architecture.layers, architecture.shapes(), strict=False):
-            self.layers[layer.name] = build(layer, given)
+            self.layers[layer.name] = build(layer, given, self.levels)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Batch:
         """Logits of a batch of utterances.
@@ -40,8 +46,17 @@ class CtcNetwork(nn.Module):
                 frames = self.dropout(frames)
         return frames, lengths
 
+    def start_from(self, state: Mapping[str, Tensor], levels: Sequence[str]) -> None:
+        """Takes up the state of a network with other levels; those that it lacks begin as its full model."""
+        rows = [levels.index(level) if level in levels else 0 for level in self.levels]
+        own = {
+            name: value[rows] if name.rpartition(".")[2] in STATISTICS else value
+            for name, value in state.items()
+        }
+        self.load_state_dict(own)
+
     def export(self) -> dict[str, npt.NDArray[np.float32]]:
-        """The parameters under the names of `architecture.matrices()` and `.vectors()`."""
+        """The parameters at the level at work, as `architecture.matrices()` and `.vectors()` name them."""
         with torch.no_grad():
             return {
                 f"{name}.{part}": value.detach().numpy().astype(np.float32, copy=True)

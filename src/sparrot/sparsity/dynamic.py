@@ -131,6 +131,8 @@ class DynamicSparsity:
     def at(self, level: str) -> Iterator[None]:
         """Within the block, the model is the one of `level`; afterwards every bit is as before.
 
+        A module of the model that has a method `use_level` is told the level, and the full one afterwards.
+
         Raises ValueError for an unknown level. Inside, `optimizer.step()`, `state_dict()` and another
         `at()` raise RuntimeError, as does a backward that comes after the block. So does `at` itself
         when the model no longer has the parameters that were masked.
@@ -144,6 +146,8 @@ class DynamicSparsity:
         with ExitStack() as stack:
             self._active = level
             stack.callback(setattr, self, "_active", None)
+            stack.callback(self._tell, self.levels.full)
+            self._tell(level)
             stack.enter_context(guarded(self.model, self.targets, level))
             stack.enter_context(
                 masked_weights(self.targets, self._dropped.get(level, {}), self._observer(level))
@@ -242,6 +246,13 @@ class DynamicSparsity:
         """Takes up masks and scores of a training that has ended, and begins the schedule anew."""
         self.load_state_dict(state)
         self.step_count = 0
+
+    def _tell(self, level: str) -> None:
+        """Says to the modules that want to know which level is at work."""
+        for module in self.model.modules():
+            use_level = getattr(module, "use_level", None)
+            if callable(use_level):
+                use_level(level)
 
     def _described(self) -> dict[str, Any]:
         """What a state depends on, in plain values."""

@@ -25,7 +25,7 @@ def export(checkpoint_path: Path, model_path: Path, n_stops: int | None = None) 
     """
     checkpoint = load_checkpoint(checkpoint_path)
     setup = checkpoint.setup
-    network = CtcNetwork(setup.architecture)
+    network = CtcNetwork(setup.architecture, levels=tuple(levels_of(setup.config.sparsity)))
     network.load_state_dict(checkpoint.weights)
     sparsity = make_sparsity(network, setup.config.sparsity, 1)
     sparsity.load_state_dict(checkpoint.sparsity)
@@ -41,7 +41,7 @@ def export(checkpoint_path: Path, model_path: Path, n_stops: int | None = None) 
         for name, grid in sparsity.grids.items()
         if name in pruned_by(sparsity)
     }
-    levels = [_level(level, sparsity, matrices) for level in sparsity.levels]
+    levels = [_level(level, sparsity, matrices, network) for level in sparsity.levels]
     write_model(
         model_path, _description(checkpoint), network.export(), levels, Storage(blocks, n_stops=n_stops)
     )
@@ -74,14 +74,24 @@ def _warn_of_unreached(checkpoint_path: Path, sparsity: DynamicSparsity) -> None
             )
 
 
-def _level(level: str, sparsity: DynamicSparsity, matrices: Mapping[str, str]) -> LevelToWrite:
+def _level(
+    level: str, sparsity: DynamicSparsity, matrices: Mapping[str, str], network: CtcNetwork
+) -> LevelToWrite:
+    by_level = [vector.name for vector in network.architecture.vectors() if vector.by_level]
+    with sparsity.at(level):
+        exported = network.export() if by_level else {}
     pruned = pruned_by(sparsity)
     kept = {
         matrices[name]: (~mask.dropped_weights()).numpy()
         for name, mask in sparsity.masks(level).items()
         if name in pruned
     }
-    return LevelToWrite(name=level, kept=kept, targets=dict(sparsity.levels[level]))
+    return LevelToWrite(
+        name=level,
+        kept=kept,
+        vectors={name: exported[name] for name in by_level},
+        targets=dict(sparsity.levels[level]),
+    )
 
 
 def _description(checkpoint: Checkpoint) -> ModelDescription:

@@ -32,6 +32,7 @@ from sparrot.train.record import Record
 from sparrot.train.setup import (
     earlier_run,
     goes_on_sparse,
+    levels_of,
     make_sparsity,
     new_network,
     new_setup,
@@ -77,7 +78,8 @@ class Trainer:
                 f"cannot resume {folder}: its configuration differs from the one given; resume with the same "
                 "recipe and overrides, or train into another folder"
             )
-        network = CtcNetwork(checkpoint.setup.architecture, config.dropout)
+        levels = tuple(levels_of(config.sparsity))
+        network = CtcNetwork(checkpoint.setup.architecture, config.dropout, levels)
         network.load_state_dict(checkpoint.network)
         trainer = cls(checkpoint.setup, folder, network)
         if trainer.data.fingerprint() != checkpoint.data:

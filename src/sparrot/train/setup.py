@@ -56,9 +56,9 @@ def new_setup(config: Config, earlier: Checkpoint | None) -> Setup:
 def new_network(setup: Setup, earlier: Checkpoint | None) -> CtcNetwork:
     """The network of a new run: drawn from the seed, or with the weights of the run it starts from."""
     torch.manual_seed(setup.config.seed)
-    network = CtcNetwork(setup.architecture, setup.config.dropout)
+    network = CtcNetwork(setup.architecture, setup.config.dropout, tuple(levels_of(setup.config.sparsity)))
     if earlier is not None:
-        network.load_state_dict(earlier.weights)
+        network.start_from(earlier.weights, tuple(levels_of(earlier.setup.config.sparsity)))
     return network
 
 
