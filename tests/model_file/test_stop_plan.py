@@ -261,7 +261,8 @@ def test_levels_keep_their_bits_and_stops_are_nested(tmp_path_factory, model):
     before = None
     for stop in file.stops:
         found = file.parameters(f"sparsity={stop.overall_sparsity!r}")
-        for name in found if before else ():
+        for matrix in architecture.matrices() if before else ():
+            name = matrix.name
             assert np.all((before[name] == found[name]) | (before[name] == 0))
         before = found
 
