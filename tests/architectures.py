@@ -13,6 +13,7 @@ from sparrot.architecture import (
     LayerNorm,
     Linear,
     Recurrent,
+    SharedRnn,
     Window,
 )
 
@@ -36,10 +37,14 @@ def features(architecture: Architecture, n_frames: int, seed: int = 0) -> np.nda
     return rng.standard_normal((n_frames, architecture.input_width)).astype(np.float32)
 
 
+def _is_bent(activation: str) -> bool:
+    return activation != "identity"
+
+
 @st.composite
 def layers(draw, name: str, *, streaming: bool) -> Layer:
     kinds = ["window", "convolution", "plane", "lstm", "gru", "rnn", "norm", "batch_norm", "linear"]
-    kind = draw(st.sampled_from(kinds))
+    kind = draw(st.sampled_from(kinds if streaming else [*kinds, "shared_rnn"]))
     if kind == "window":
         return Window(name, *draw(st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(1, 4))))
     if kind in ("convolution", "plane"):
@@ -53,6 +58,8 @@ def layers(draw, name: str, *, streaming: bool) -> Layer:
     if kind == "linear":
         return Linear(name, draw(WIDTHS), draw(ACTIVATIONS))
     cells = draw(st.integers(2, 5))
+    if kind == "shared_rnn":
+        return SharedRnn(name, cells, *draw(st.tuples(st.booleans(), ACTIVATIONS.filter(_is_bent))))
     projection = draw(st.none() | st.integers(1, cells - 1)) if kind == "lstm" else None
     return Recurrent(name, kind, cells, projection, False if streaming else draw(st.booleans()))
 

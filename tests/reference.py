@@ -19,6 +19,7 @@ from sparrot.architecture import (
     Linear,
     Recurrent,
     Shape,
+    SharedRnn,
     Window,
 )
 
@@ -59,6 +60,8 @@ def apply(layer: Layer, given: Shape, parameters: Parameters, frames: Frames) ->
             return linear(layer, own["weight"], own["bias"], frames)
         case Recurrent():
             return recurrent(layer, own, frames)
+        case SharedRnn():
+            return shared_rnn(layer, own, frames)
 
 
 def window(layer: Window, frames: Frames, width: int) -> Frames:
@@ -129,6 +132,26 @@ def recurrent(layer: Recurrent, own: Mapping[str, list], frames: Frames) -> Fram
     reverse = {name.removeprefix("reverse."): value for name, value in own.items() if "reverse." in name}
     backward = one_direction(layer, reverse, frames[::-1])[::-1]
     return [f + b for f, b in zip(forward, backward, strict=True)]
+
+
+def shared_rnn(layer: SharedRnn, own: Mapping[str, list], frames: Frames) -> Frames:
+    """f + g of every frame, from drives that both directions share."""
+    drives = [times(own["input"], x) for x in frames]
+    if layer.batch_norm:
+        drives = batch_norm(Shape(layer.cells), own["scale"], own["shift"], drives)
+    else:
+        drives = [add(drive, own["bias"]) for drive in drives]
+
+    def direction(matrix: Frames, ordered: Frames) -> Frames:
+        h, outputs = [0.0] * layer.cells, []
+        for drive in ordered:
+            h = [activation(layer.activation, a) for a in add(drive, times(matrix, h))]
+            outputs.append(h)
+        return outputs
+
+    forward = direction(own["recurrent"], drives)
+    backward = direction(own["reverse.recurrent"], drives[::-1])[::-1]
+    return [add(f, g) for f, g in zip(forward, backward, strict=True)]
 
 
 def one_direction(layer: Recurrent, own: Mapping[str, list], frames: Frames) -> Frames:

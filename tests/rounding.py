@@ -25,6 +25,7 @@ from sparrot.architecture import (
     Linear,
     Recurrent,
     Shape,
+    SharedRnn,
     Window,
 )
 
@@ -158,6 +159,8 @@ def _apply(layer: Layer, given: Shape, parameters: Mapping[str, np.ndarray], fra
             return [(x.matvec(own["weight"]) + bias).activated(layer.activation) for x in frames]
         case Recurrent():
             return _recurrent(layer, own, frames)
+        case SharedRnn():
+            return _shared_rnn(layer, own, frames)
 
 
 def step(
@@ -212,6 +215,24 @@ def _recurrent(layer: Recurrent, own: Mapping[str, np.ndarray], frames: list) ->
     reverse = {name.removeprefix("reverse."): value for name, value in own.items() if "reverse." in name}
     backward = _one_direction(layer, reverse, frames[::-1])[::-1]
     return [_concatenated(pair) for pair in zip(forward, backward, strict=True)]
+
+
+def _shared_rnn(layer: SharedRnn, own: Mapping[str, np.ndarray], frames: list) -> list:
+    drives = [x.matvec(own["input"]) for x in frames]
+    if layer.batch_norm:
+        scale, shift = Rounded.exact(own["scale"]), Rounded.exact(own["shift"])
+        drives = [drive * scale + shift for drive in drives]
+    else:
+        drives = [drive + Rounded.exact(own["bias"]) for drive in drives]
+    summed = []
+    for name, ordered in (("recurrent", drives), ("reverse.recurrent", drives[::-1])):
+        h, outputs = Rounded.exact(np.zeros(layer.cells)), []
+        for drive in ordered:
+            h = (drive + h.matvec(own[name])).activated(layer.activation)
+            outputs.append(h)
+        summed.append(outputs)
+    forward, backward = summed
+    return [f + g for f, g in zip(forward, backward[::-1], strict=True)]
 
 
 def _one_direction(layer: Recurrent, own: Mapping[str, np.ndarray], frames: list) -> list:

@@ -13,6 +13,7 @@ from sparrot.architecture import (
     Linear,
     Recurrent,
     Shape,
+    SharedRnn,
     Window,
 )
 
@@ -76,6 +77,13 @@ def test_tokens_are_looked_up_first_and_one_at_a_time():
     assert Architecture(1, (Linear("a", 2),)).n_indices is None
     with pytest.raises(ValueError, match="layer `table`: tokens cannot be 16777217"):
         Embedding("table", 2**24 + 1, 3)
+
+
+def test_a_summed_rnn_needs_an_activation_that_bends():
+    with pytest.raises(ValueError, match="layer `a`: activation cannot be 'identity'"):
+        SharedRnn("a", 3, activation="identity")
+    described = Architecture(3, (SharedRnn("a", 3, False, "relu"), Linear("b", 2)))
+    assert Architecture.from_json(json.loads(json.dumps(described.to_json()))) == described
 
 
 def test_batch_norm_has_a_scale_for_each_channel_or_for_each_value_of_a_single_one():

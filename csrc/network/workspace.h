@@ -41,9 +41,9 @@ class Scratch {
 // The scratch of one caller. Each name belongs to the function that its comment names.
 struct Workspace {
   Scratch rows[2];        // Network: what enters a layer and what leaves it, turn about
-  Scratch drives;         // Recurrent: input products of all frames
-  Scratch products;       // Recurrent: recurrent products of a frame
-  Scratch cells, hidden;  // Recurrent: states of all streams
+  Scratch drives;         // Recurrent, SharedRnn: input products of all frames
+  Scratch products;       // Recurrent, SharedRnn: recurrent products of a frame
+  Scratch cells, hidden;  // Recurrent, SharedRnn: states of all streams
   Scratch projected;      // Recurrent: hidden states before their projection
   Scratch turned;         // Recurrent: states of all streams in rows
   Scratch context;        // Convolution: the frames around an output

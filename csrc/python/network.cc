@@ -16,6 +16,7 @@
 #include "layout/strips.h"
 #include "network/threads.h"
 #include "network/recurrent.h"
+#include "network/shared_rnn.h"
 #include "python/bindings.h"
 
 namespace nb = nanobind;
@@ -82,6 +83,12 @@ void AddRecurrent(Network& network, const std::string& cell, const std::vector<D
     weights.push_back({input, recurrent, projection.value_or(nullptr), Copied(bias), Copied(candidate_bias)});
   }
   network.Add(std::make_unique<Recurrent>(Named(kCells, cell, "cell"), std::move(weights)));
+}
+
+void AddSharedRnn(Network& network, const std::vector<std::shared_ptr<Matrix>>& matrices, const Vector& bias,
+                  const std::optional<std::shared_ptr<Affines>>& affines, const std::string& activation) {
+  SharedRnnWeights weights{matrices.at(0), matrices.at(1), matrices.at(2), Copied(bias), affines.value_or(nullptr)};
+  network.Add(std::make_unique<SharedRnn>(std::move(weights), Named(kActivations, activation, "activation")));
 }
 
 void AddConvolution(Network& network, const std::shared_ptr<Matrix>& kernel, const Vector& bias,
@@ -179,7 +186,9 @@ void BindNetwork(nb::module_& module) {
              self.Add(std::make_unique<LayerNorm>(Copied(scale), Copied(shift), self.n_tokens(), epsilon));
            })
       .def("add_convolution", &AddConvolution)
-      .def("add_recurrent", &AddRecurrent);
+      .def("add_recurrent", &AddRecurrent)
+      .def("add_shared_rnn", &AddSharedRnn, nb::arg("matrices"), nb::arg("bias"), nb::arg("affines").none(),
+           nb::arg("activation"));
 
   nb::class_<NetworkStream>(module, "NetworkStream")
       .def(nb::init<std::shared_ptr<const Network>, std::size_t>())

@@ -77,6 +77,14 @@ class Network:
         shape: list[int],
         reach: list[int],
     ) -> None: ...
+    def add_shared_rnn(
+        self,
+        matrices: list[Matrix],
+        bias: npt.NDArray[np.float32],
+        affines: Affines | None,
+        activation: str,
+    ) -> None:
+        """Input, recurrent and reverse recurrent matrix; a bias, or nothing and scales and shifts."""
     def add_recurrent(
         self,
         cell: str,

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from sparrot.architecture import Architecture, Linear, Recurrent
+from sparrot.architecture import Architecture, Linear, Recurrent, SharedRnn
 from sparrot.audio import Waveform
 from sparrot.cli.main import run
 from sparrot.cli.weights import costs_too_much, first_inputs
@@ -172,6 +172,7 @@ def test_the_input_matrices_of_the_first_recurrent_layer():
     layers = (Linear("in", 3), Recurrent("a", "gru", 2, bidirectional=True), Recurrent("b", "lstm", 2))
     assert first_inputs(Architecture(3, layers)) == ["a.input", "a.reverse.input"]
     assert first_inputs(Architecture(3, layers[:1])) == []
+    assert first_inputs(Architecture(3, (SharedRnn("c", 4), *layers[1:]))) == ["c.input"]
 
 
 def test_a_cut_model_in_int8_is_the_beginning_of_the_whole(run_folder, tmp_path):

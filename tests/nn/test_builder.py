@@ -1,6 +1,6 @@
 import pytest
 
-from sparrot.architecture import BatchNorm, Convolution, LayerNorm, Linear, Recurrent, Window
+from sparrot.architecture import BatchNorm, Convolution, LayerNorm, Linear, Recurrent, SharedRnn, Window
 from sparrot.nn import Encoder, Front, build_architecture
 
 
@@ -83,6 +83,30 @@ def test_batch_norm_follows_whatever_has_weights_but_the_output():
     )
     stacked = build_architecture(5, Front("stack", frames=2), Encoder(layers=1, batch_norm=True), 3)
     assert [layer.name for layer in stacked.layers] == ["stack", "lstm0", "norm0", "output"]
+
+
+def test_summed_directions_share_a_layer_that_has_its_norm_inside():
+    encoder = Encoder("rnn", layers=2, cells=6, bidirectional=True, summed=True, batch_norm=True)
+    assert build_architecture(5, Front(), encoder, 3).layers == (
+        SharedRnn("rnn0", 6),
+        SharedRnn("rnn1", 6),
+        Linear("output", 3),
+    )
+    plain = Encoder("rnn", 1, 6, bidirectional=True, summed=True, layer_norm=True, activation="tanh")
+    assert build_architecture(5, Front(), plain, 3).layers == (
+        SharedRnn("rnn0", 6, False, "tanh"),
+        LayerNorm("norm0"),
+        Linear("output", 3),
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"cell": "lstm", "bidirectional": True}, {"cell": "rnn"}, {"cell": "gru", "bidirectional": True}],
+)
+def test_only_a_bidirectional_rnn_is_summed(wrong):
+    with pytest.raises(ValueError, match="with `summed`, set cell to rnn and bidirectional to true"):
+        Encoder(summed=True, **wrong)
 
 
 def test_an_encoder_has_one_norm():

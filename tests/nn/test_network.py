@@ -13,6 +13,7 @@ from numpy_runner.network import Network
 from sparrot.architecture import Architecture, Convolution, Embedding, LayerNorm, Linear, Recurrent, Window
 from sparrot.nn import CtcNetwork
 from sparrot.nn.batch_norm import BatchNorm
+from sparrot.nn.layers import SharedRnn
 from sparrot.sparsity import BlockShape, CubicSchedule, DynamicSparsity, Levels
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections")
@@ -152,7 +153,8 @@ def with_exact_biases(module: CtcNetwork) -> CtcNetwork:
 def with_exported_norms(module: CtcNetwork, exported: dict[str, np.ndarray]) -> CtcNetwork:
     """The module in float64, its batch norms scaling and shifting by the very float32 that were exported."""
     module.double()
-    for name, norm in module.layers.items():
+    for name, layer in module.layers.items():
+        norm = layer.norm if isinstance(layer, SharedRnn) else layer
         if isinstance(norm, BatchNorm):
             norm.load_state_dict(
                 {

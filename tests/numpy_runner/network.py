@@ -21,7 +21,7 @@ from numpy_runner.layers import (
     RunningLinear,
     RunningWindow,
 )
-from numpy_runner.recurrent import CellState, RunningRecurrent
+from numpy_runner.recurrent import CellState, RunningRecurrent, RunningSharedRnn
 from sparrot.architecture import (
     Architecture,
     BatchNorm,
@@ -33,6 +33,7 @@ from sparrot.architecture import (
     Reach,
     Recurrent,
     Shape,
+    SharedRnn,
 )
 
 
@@ -219,6 +220,8 @@ def _running(layer: Layer, given: Shape, parameters: Mapping[str, Float32]) -> F
     match layer:
         case Recurrent():
             return RunningRecurrent(layer, parameters)
+        case SharedRnn():
+            return RunningSharedRnn(layer, parameters)
         case Linear():
             return RunningLinear(layer, parameters)
         case BatchNorm():

@@ -11,8 +11,8 @@ from typing import TypeAlias
 import numpy as np
 
 from numpy_runner.frames import Float32
-from numpy_runner.layers import transposed
-from sparrot.architecture import Cell, Recurrent
+from numpy_runner.layers import activate, transposed
+from sparrot.architecture import Cell, Recurrent, SharedRnn
 
 _BLOCK = 256  # frames whose input products are held at a time
 
@@ -47,6 +47,35 @@ class RunningRecurrent:
             return forward
         backward = self._directions[1].run(np.ascontiguousarray(frames[::-1, 0]), states[1])
         return np.concatenate([forward, backward[::-1]], axis=1)
+
+
+class RunningSharedRnn:
+    """Both directions of an utterance on the same drives, and their sum."""
+
+    def __init__(self, layer: SharedRnn, parameters: Mapping[str, Float32]) -> None:
+        own = {name.removeprefix(f"{layer.name}."): value for name, value in parameters.items()}
+        matrices = ("input", "recurrent", "reverse.recurrent")
+        self._input, *self._recurrent = (transposed(own[name]) for name in matrices)
+        self._scale = own.get("scale", np.float32(1)).copy()
+        self._shift = own["shift" if layer.batch_norm else "bias"].copy()
+        self._activation = layer.activation
+
+    def __call__(self, frames: Float32) -> Float32:
+        """Outputs (n, cells) of a whole utterance, frames (n, 1, width)."""
+        drives = frames[:, 0] @ self._input
+        drives *= self._scale
+        drives += self._shift
+        forward, backward = self._recurrent
+        return self._run(drives, forward) + self._run(drives[::-1], backward)[::-1]
+
+    def _run(self, drives: Float32, recurrent: Float32) -> Float32:
+        outputs = np.empty_like(drives)
+        hidden = np.zeros(drives.shape[1], np.float32)
+        for drive, output in zip(drives, outputs, strict=True):
+            np.dot(hidden, recurrent, out=output)
+            np.add(output, drive, out=output)
+            hidden = activate(output, self._activation)
+        return outputs
 
 
 class _Direction:

@@ -12,6 +12,7 @@ from sparrot.architecture.layers import (
     LayerNorm,
     Linear,
     Recurrent,
+    SharedRnn,
     Window,
 )
 from sparrot.architecture.network import Architecture
@@ -33,6 +34,7 @@ __all__ = [
     "Reach",
     "Recurrent",
     "Shape",
+    "SharedRnn",
     "Vector",
     "Window",
 ]

@@ -157,6 +157,48 @@ class Recurrent:
 
 
 @dataclass(frozen=True)
+class SharedRnn:
+    """A recurrent layer in both directions, which share their input matrix and are summed.
+
+        f_t = act(a_t + recurrent · f_{t−1}),  g_t = act(a_t + reverse.recurrent · g_{t+1}),  y_t = f_t + g_t
+
+    a_t is input · x_t, normalised by a batch norm of its own, or plus a bias (Amodei et al. 2016, sec. 3.2;
+    the network that Narang et al. 2017 prune).
+    """
+
+    kind: ClassVar[str] = "shared_rnn"
+    name: str
+    cells: int
+    batch_norm: bool = True
+    activation: Activation = "clipped_relu"
+
+    def __post_init__(self) -> None:
+        _require(self, "cells", self.cells >= 1)
+        _require(self, "activation", self.activation in ("relu", "clipped_relu", "tanh"))
+
+    def reach(self) -> Reach:
+        """One frame; what a recurrent layer remembers is its state."""
+        return Reach()
+
+    def output(self, given: Shape) -> Shape:
+        """The sum of both directions."""
+        return Shape(self.cells)
+
+    def matrices(self, given: Shape) -> Iterator[Matrix]:
+        """`input`, `recurrent` and `reverse.recurrent`."""
+        yield Matrix(f"{self.name}.input", self.cells, given.width, 1, "rnn")
+        yield Matrix(f"{self.name}.recurrent", self.cells, self.cells, 1, "rnn")
+        yield Matrix(f"{self.name}.reverse.recurrent", self.cells, self.cells, 1, "rnn")
+
+    def vectors(self, given: Shape) -> Iterator[Vector]:
+        """`scale` and `shift` of every level; without batch norm `bias`."""
+        if self.batch_norm:
+            yield from BatchNorm(self.name).vectors(self.output(given))
+        else:
+            yield Vector(f"{self.name}.bias", self.cells)
+
+
+@dataclass(frozen=True)
 class LayerNorm:
     """Normalises each frame (Ba et al. 2016): (x − mean) / √(variance + 1e-5) · scale + shift."""
 
@@ -286,7 +328,7 @@ class Embedding:
         yield from ()
 
 
-Layer: TypeAlias = Window | Convolution | Recurrent | LayerNorm | BatchNorm | Linear | Embedding
+Layer: TypeAlias = Window | Convolution | Recurrent | SharedRnn | LayerNorm | BatchNorm | Linear | Embedding
 
 
 def _require(layer: Any, field: str, holds: object) -> None:

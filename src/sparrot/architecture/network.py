@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, get_args
 
-from sparrot.architecture.layers import Embedding, Layer, Recurrent
+from sparrot.architecture.layers import Embedding, Layer, Recurrent, SharedRnn
 from sparrot.architecture.parts import Matrix, Shape, Vector
 
 _KINDS: dict[str, type[Layer]] = {layer.kind: layer for layer in get_args(Layer)}
@@ -54,7 +54,10 @@ class Architecture:
     @property
     def streaming(self) -> bool:
         """False if a layer runs backwards in time, so that only whole utterances can be decoded."""
-        return not any(isinstance(layer, Recurrent) and layer.bidirectional for layer in self.layers)
+        return not any(
+            isinstance(layer, SharedRnn) or (isinstance(layer, Recurrent) and layer.bidirectional)
+            for layer in self.layers
+        )
 
     @property
     def reduction(self) -> int:

@@ -69,11 +69,13 @@ def export_weights(whole: Path, folder: Path, weights: Weights, on: str) -> Path
 
 
 def first_inputs(architecture: "Architecture") -> list[str]:
-    """The input matrices of the first recurrent layer, one a direction; none if there is no such layer."""
-    from sparrot.architecture import Recurrent
+    """The input matrices of the first recurrent layer, of all directions; none if there is no such layer."""
+    from sparrot.architecture import Recurrent, SharedRnn
 
-    recurrent = [layer for layer in architecture.layers if isinstance(layer, Recurrent)]
-    return [f"{prefix}.input" for layer in recurrent[:1] for prefix in layer.prefixes]
+    for layer, given in zip(architecture.layers, architecture.shapes(), strict=False):
+        if isinstance(layer, Recurrent | SharedRnn):
+            return [matrix.name for matrix in layer.matrices(given) if matrix.name.endswith(".input")]
+    return []
 
 
 def costs_too_much(before: "Sequence[ErrorCounts]", after: "Sequence[ErrorCounts]") -> bool:

@@ -21,6 +21,7 @@ from sparrot.architecture import (
     Linear,
     Recurrent,
     Shape,
+    SharedRnn,
     Window,
 )
 from sparrot.engine.frames import Float32
@@ -28,6 +29,7 @@ from sparrot.model_file import PieceData, StopData
 from sparrot.model_file.layout import base_name, piece_names
 from sparrot.model_file.stops import check_base, checked_vectors
 
+_NO_VALUES = np.zeros(0, np.float32)
 _NO_STARTS, _NO_COLUMNS = np.zeros(0, np.uint32), np.zeros(0, np.uint16)
 
 
@@ -102,8 +104,7 @@ class Network:
         return _core.advance([whole], [stop])[0]
 
     def _add_layer(self, layer: Layer, given: Shape, vectors: Mapping[str, Float32]) -> None:
-        def matrix(part: str) -> _core.Matrix:
-            return self._matrices[f"{layer.name}.{part}"]
+        matrices = self._matrices
 
         def vector(part: str) -> Float32:
             return vectors[f"{layer.name}.{part}"].reshape(-1)
@@ -112,9 +113,11 @@ class Network:
             case Window():
                 self.core.add_window(layer.left, layer.right, layer.stride)
             case Linear():
-                self.core.add_linear(matrix("weight"), vector("bias"), layer.activation)
+                self.core.add_linear(matrices[f"{layer.name}.weight"], vector("bias"), layer.activation)
+            case SharedRnn():
+                self._add_shared_rnn(layer, given, vectors)
             case Embedding():
-                self.core.add_embedding(matrix("table"))
+                self.core.add_embedding(matrices[f"{layer.name}.table"])
             case BatchNorm():
                 groups = layer.groups(given)
                 self.core.add_batch_norm(self._new_affines(layer.name, groups))
@@ -125,7 +128,18 @@ class Network:
                 self.core.add_recurrent(layer.cell, directions)
             case Convolution():
                 shape, reach = _convolution(layer, given)
-                self.core.add_convolution(matrix("kernel"), vector("bias"), layer.activation, shape, reach)
+                self.core.add_convolution(
+                    matrices[f"{layer.name}.kernel"], vector("bias"), layer.activation, shape, reach
+                )
+
+    def _add_shared_rnn(self, layer: SharedRnn, given: Shape, vectors: Mapping[str, Float32]) -> None:
+        matrices = [self._matrices[matrix.name] for matrix in layer.matrices(given)]
+        if layer.batch_norm:
+            affines = self._new_affines(layer.name, Shape(1, layer.cells))
+            self.core.add_shared_rnn(matrices, _NO_VALUES, affines, layer.activation)
+        else:
+            bias = vectors[f"{layer.name}.bias"].reshape(-1)
+            self.core.add_shared_rnn(matrices, bias, None, layer.activation)
 
     def _new_affines(self, layer: str, groups: Shape) -> _core.Affines:
         """The scales and shifts of a layer, to which every stop adds its own."""
@@ -248,13 +262,12 @@ def _direction(
     prefix: str, matrices: Mapping[str, _core.Matrix], vectors: Mapping[str, Float32]
 ) -> tuple[_core.Matrix, _core.Matrix, _core.Matrix | None, Float32, Float32]:
     """Input, recurrent and projection matrix, bias and candidate bias of one direction."""
-    none = np.zeros(0, np.float32)
     return (
         matrices[f"{prefix}.input"],
         matrices[f"{prefix}.recurrent"],
         matrices.get(f"{prefix}.projection"),
         vectors[f"{prefix}.bias"].reshape(-1),
-        vectors.get(f"{prefix}.candidate_bias", none).reshape(-1),
+        vectors.get(f"{prefix}.candidate_bias", _NO_VALUES).reshape(-1),
     )
 
 

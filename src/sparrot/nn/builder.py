@@ -14,6 +14,7 @@ from sparrot.architecture import (
     LayerNorm,
     Linear,
     Recurrent,
+    SharedRnn,
     Window,
 )
 
@@ -67,8 +68,11 @@ class Encoder:
     """A stack of equal recurrent layers, then fully connected ones.
 
     layer_norm:   normalises the output of every recurrent layer, frame by frame.
-    batch_norm:   normalises over the batch, with statistics for each level: the outputs of recurrent layers,
-                  of the hidden fully connected ones and of a convolution in front.
+    summed:       bidirectional layers of cell rnn share their input matrix and sum their directions, and have
+                  `activation` in the place of tanh (Amodei et al. 2016).
+    batch_norm:   normalises over the batch, with statistics for each level: the outputs of recurrent layers
+                  (the input products of summed ones), of the hidden fully connected ones and of a convolution
+                  in front.
     reduce_after: number of the recurrent layer (from 1) after which frames are concatenated in pairs.
     fc:           sizes of the hidden fully connected layers.
     """
@@ -80,6 +84,7 @@ class Encoder:
     cells: int = 256
     projection: int | None = None
     bidirectional: bool = False
+    summed: bool = False
     layer_norm: bool = False
     batch_norm: bool = False
     reduce_after: int | None = None
@@ -92,6 +97,12 @@ class Encoder:
             raise ValueError(
                 f"an encoder has at least one layer, and reduces time after one it has; got {self.layers} "
                 f"layers and reduce_after {self.reduce_after}"
+            )
+        plain = self.cell == "rnn" and self.bidirectional and self.projection is None
+        if self.summed and not plain:
+            raise ValueError(
+                "only the directions of a plain RNN are summed: with `summed`, set cell to rnn and "
+                "bidirectional to true, and leave projection out"
             )
         if self.layer_norm and self.batch_norm:
             raise ValueError(
@@ -114,10 +125,13 @@ def _front(front: Front, encoder: Encoder) -> Iterator[Layer]:
 def _recurrent(encoder: Encoder) -> Iterator[Layer]:
     for i in range(encoder.layers):
         name = f"{encoder.cell}{i}"
-        yield Recurrent(name, encoder.cell, encoder.cells, encoder.projection, encoder.bidirectional)
+        if encoder.summed:
+            yield SharedRnn(name, encoder.cells, encoder.batch_norm, encoder.activation)
+        else:
+            yield Recurrent(name, encoder.cell, encoder.cells, encoder.projection, encoder.bidirectional)
         if encoder.layer_norm:
             yield LayerNorm(f"norm{i}")
-        if encoder.batch_norm:
+        if encoder.batch_norm and not encoder.summed:
             yield BatchNorm(f"norm{i}")
         if encoder.reduce_after == i + 1:
             yield Window("reduction", 0, 1, 2)

@@ -5,7 +5,7 @@ Every module maps (frames, lengths) to (frames, lengths): float (batch, n_frames
 neighbours zeroes them first, so that a batch gives what each utterance gives alone.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import torch
@@ -103,6 +103,58 @@ class Recurrent(nn.Module):
         return exported
 
 
+class SharedRnn(nn.Module):
+    """Two directions that share their input matrix and are summed, as `architecture.SharedRnn`."""
+
+    def __init__(self, layer: architecture.SharedRnn, given: Shape, levels: Sequence[str]) -> None:
+        super().__init__()
+        bound = layer.cells**-0.5  # as torch draws the weights of its own RNN
+        self.activation = ACTIVATIONS[layer.activation]
+        self.input = nn.Parameter(torch.empty(layer.cells, given.width).uniform_(-bound, bound))
+        self.recurrent = nn.Parameter(torch.empty(layer.cells, layer.cells).uniform_(-bound, bound))
+        self.reverse = nn.Parameter(torch.empty(layer.cells, layer.cells).uniform_(-bound, bound))
+        self.norm: BatchNorm | None = None
+        self.bias: nn.Parameter | None = None
+        if layer.batch_norm:
+            groups = architecture.BatchNorm(layer.name).groups(layer.output(given))
+            self.norm = BatchNorm(groups, architecture.BatchNorm.epsilon, levels)
+        else:
+            self.bias = nn.Parameter(torch.zeros(layer.cells))
+
+    def prunable(self) -> Iterator[tuple[str, str, int]]:
+        """Its matrices, for `sparrot.sparsity`."""
+        for name in ("input", "recurrent", "reverse"):
+            yield name, "rnn", 1
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> Batch:
+        """(batch, n_frames, width) → (batch, n_frames, cells), zeros past each utterance's end."""
+        drives = functional.linear(frames, self.input, self.bias)
+        if self.norm is not None:
+            drives = self.norm(drives, lengths)[0]
+        inside = is_inside(lengths, frames.shape[1])
+        forward = self._direction(drives, inside, self.recurrent)
+        backward = self._direction(turned_round(drives, lengths), inside, self.reverse)
+        return forward + turned_round(backward, lengths), lengths
+
+    def export(self) -> Mapping[str, Tensor]:
+        """`input`, `recurrent` and `reverse.recurrent`, and `scale` and `shift`, or `bias`."""
+        matrices = {"input": self.input, "recurrent": self.recurrent, "reverse.recurrent": self.reverse}
+        if self.bias is not None:
+            return {**matrices, "bias": self.bias}
+        assert self.norm is not None
+        return {**matrices, **self.norm.export()}
+
+    def _direction(self, drives: Tensor, inside: Tensor, recurrent: Tensor) -> Tensor:
+        """H of every frame. Padding is zero at each step: without end, a plain ReLU may grow to infinity."""
+        hidden = drives.new_zeros(drives.shape[0], drives.shape[2])
+        outputs = []
+        for drive, is_frame in zip(drives.unbind(1), inside.unbind(1), strict=True):
+            hidden = self.activation(drive + functional.linear(hidden, recurrent))
+            hidden = hidden.masked_fill(~is_frame[:, None], 0.0)
+            outputs.append(hidden)
+        return torch.stack(outputs, 1) if outputs else drives
+
+
 class LayerNorm(nn.Module):
     """Layer normalisation of each frame."""
 
@@ -152,7 +204,7 @@ class Embedding(nn.Module):
         return {"table": self.table.weight}
 
 
-Layer: TypeAlias = Window | Convolution | Recurrent | LayerNorm | BatchNorm | Linear | Embedding
+Layer: TypeAlias = Window | Convolution | Recurrent | SharedRnn | LayerNorm | BatchNorm | Linear | Embedding
 
 
 def build(layer: architecture.Layer, given: Shape, levels: Sequence[str]) -> Layer:
@@ -164,6 +216,8 @@ def build(layer: architecture.Layer, given: Shape, levels: Sequence[str]) -> Lay
             return Convolution(layer, given)
         case architecture.Recurrent():
             return Recurrent(layer, given)
+        case architecture.SharedRnn():
+            return SharedRnn(layer, given, levels)
         case architecture.LayerNorm():
             return LayerNorm(layer, given)
         case architecture.Linear():

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from sparrot.architecture import Architecture
 from sparrot.nn.batch import Batch, is_inside
 from sparrot.nn.batch_norm import STATISTICS
-from sparrot.nn.layers import Recurrent, build
+from sparrot.nn.layers import Recurrent, SharedRnn, build
 
 
 class CtcNetwork(nn.Module):
@@ -42,7 +42,7 @@ class CtcNetwork(nn.Module):
         frames = frames.masked_fill(outside, 0.0)  # a NaN there would reach gradients as 0 · NaN
         for module in self.layers.values():
             frames, lengths = module(frames, lengths)
-            if isinstance(module, Recurrent):
+            if isinstance(module, Recurrent | SharedRnn):
                 frames = self.dropout(frames)
         return frames, lengths
 
