@@ -2,8 +2,9 @@
 
     python recipes/results.py fsdd --corpora <folder of corpora>
     python recipes/results.py an4 --corpora <folder of corpora>
+    python recipes/results.py weights --corpora <folder of corpora>
 
-Manifests go to data/, made from <folder>/fsdd and <folder>/an4_features unless they are there; runs go to
+The last takes the models of the other two in bfloat16 and int8. Manifests go to data/, made from <folder>/fsdd and <folder>/an4_features unless they are there; runs go to
 runs/. A run that is complete is not trained again, one that was stopped goes on, and a test set that was
 decoded once is not decoded again.
 """
@@ -27,7 +28,7 @@ RUNS, RESULTS = Path("runs"), Path("results")
 def main() -> None:
     """Measures one named result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("name", choices=["fsdd", "an4"])
+    parser.add_argument("name", choices=["fsdd", "an4", "weights"])
     parser.add_argument(
         "--corpora", type=Path, default=Path("data"), help="folder with fsdd and an4_features"
     )
@@ -36,7 +37,7 @@ def main() -> None:
     try:
         why = reasons(arguments.why)
         prepare(arguments.name, arguments.corpora)
-        {"fsdd": fsdd, "an4": an4}[arguments.name](why)
+        {"fsdd": fsdd, "an4": an4, "weights": weights}[arguments.name](why)
     except ValueError as error:
         sys.exit(f"recipes/results.py: {error}")
     except subprocess.CalledProcessError as error:  # it has said why
@@ -45,9 +46,9 @@ def main() -> None:
 
 def prepare(name: str, corpora: Path) -> None:
     """Makes the manifests that a result needs, where there are none yet."""
-    if name == "an4" and not Path("data/an4/train.jsonl").exists():
+    if name in ("an4", "weights") and not Path("data/an4/train.jsonl").exists():
         sparrot("data", "prepare", "an4", str(corpora / "an4_features"), "data/an4")
-    if name == "fsdd" and not Path("data/fsdd/train.jsonl").exists():
+    if name in ("fsdd", "weights") and not Path("data/fsdd/train.jsonl").exists():
         sparrot("data", "prepare", "fsdd", str(corpora / "fsdd"), "data/fsdd")
     others = Path("data/fsdd-left-out")
     if name == "fsdd" and not (others / "strings-dev.jsonl").exists():
@@ -86,6 +87,29 @@ def an4(why: dict[str, str]) -> None:
     publish("an4", rows, goals, "AN4, no language model")
 
 
+def weights(why: dict[str, str]) -> None:
+    """Every type of weights at every level: what rounding them costs on the test sets of the other results."""
+    rows, goals = [], []
+    for recipe in ("fsdd-dsnn", "an4-dsnn"):
+        before = measured(recipe, "test")
+        rows += [{**row, "method": f"{recipe}, float32"} for row in before]
+        for dtype in ("bf16", "int8"):
+            after = measured(recipe, "test", dtype)
+            rows += after
+            name = f"weights.{dtype}.{recipe.split('-')[0]}.more_errors"
+            goals.append(Goal(name, 2, more_errors(before, after), "lower", "", why.get(name)))
+    publish("weights", rows, goals, "Weights in bfloat16 and int8")
+
+
+def more_errors(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> int:
+    """Word errors that the second model makes more than the first, at the level where it is worst."""
+    errors = [
+        [round(row["value"] / 100 * row["words"]) for row in rows if row["metric"] == "wer"]
+        for rows in (before, after)
+    ]
+    return max(new - old for old, new in zip(*errors, strict=True))
+
+
 def train(recipe: str) -> ModelFile:
     """The model of a recipe, trained unless its run is complete.
 
@@ -103,21 +127,28 @@ def train(recipe: str) -> ModelFile:
     return model
 
 
-def measured(recipe: str, on: str) -> list[dict[str, Any]]:
-    """Rows of one recipe on a test set; trains it first unless its run is complete."""
+def measured(recipe: str, on: str, dtype: str | None = None) -> list[dict[str, Any]]:
+    """Rows of one recipe on a test set; trains it first unless its run is complete.
+
+    dtype: of the weights, bf16 or int8, exported with the errors on dev in view; None is float32 as trained.
+    """
     model = train(recipe)
-    kept = RESULTS / "decoded" / f"{recipe}-{on}.json"
+    name = recipe if dtype is None else f"{recipe}-{dtype}"
+    kept = RESULTS / "decoded" / f"{name}-{on}.json"
     if not kept.exists():  # a test set is decoded once
         kept.parent.mkdir(parents=True, exist_ok=True)
+        source = RUNS / recipe
+        if dtype is not None:
+            source = RUNS / recipe / f"{dtype}.sparrot"
+            whole = str(RUNS / recipe / "model.sparrot")
+            sparrot("export", whole, "--weights", dtype, "--output", str(source))
         hypotheses = str(kept.with_suffix(".jsonl"))
-        found = sparrot(
-            "eval", str(RUNS / recipe), "--on", on, "--json", "--hypotheses", hypotheses, "--write"
-        )
+        found = sparrot("eval", str(source), "--on", on, "--json", "--hypotheses", hypotheses, "--write")
         with atomic_write(kept) as file:
             file.write(found.encode())
     levels = json.loads(kept.read_text())["levels"]
     shared = {
-        "method": recipe,
+        "method": recipe if dtype is None else f"{recipe}, {dtype}",
         "set": on,
         "seed": model.description.configuration["seed"],
         "model_commit": model.description.provenance["commit"],
