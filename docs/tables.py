@@ -1,6 +1,8 @@
 """Puts the tables of results/<name>/result.json into README.md and the pages of docs/.
 
 A page says where: everything between `<!-- results:<name> -->` and `<!-- /results:<name> -->` is replaced.
+Of a large result it may ask for a part: `<!-- results:<name> goals -->`, or the rows whose metric begins in
+some way: `<!-- results:<name> <metric>… -->`.
 `python docs/tables.py` rewrites the pages, `--check` only says whether they are up to date.
 """
 
@@ -13,7 +15,10 @@ from typing import Any
 
 from pages import ROOT, publish
 
-MARKED = re.compile(r"(<!-- results:(?P<name>[\w.-]+) -->\n)(.*?)(<!-- /results:(?P=name) -->)", re.DOTALL)
+MARKED = re.compile(
+    r"(<!-- results:(?P<name>[\w.-]+)(?: (?P<part>[\w.-]+…?))? -->\n)(.*?)(<!-- /results:(?P=name) -->)",
+    re.DOTALL,
+)
 MISSING = "*Not measured yet: `make results` does it.*\n"
 METRICS = {"wer": "WER", "cer": "CER", "rtf": "real-time factor", "bytes": "bytes"}
 
@@ -99,10 +104,14 @@ def goals_table(goals: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def section(result: Mapping[str, Any]) -> str:
-    """What stands between the markers for one result file: rows, goals, and where they come from."""
-    parts = [rows_table(result["rows"])] if result["rows"] else []
-    parts += [goals_table(result["goals"])] if result["goals"] else []
+def section(result: Mapping[str, Any], part: str | None = None) -> str:
+    """What stands between the markers for one result file: rows, goals, and where they come from.
+
+    part: None for all, `goals`, or the beginning of a metric, with an ellipsis.
+    """
+    rows = [row for row in result["rows"] if part is None or row["metric"].startswith(part.rstrip("…"))]
+    parts = [rows_table(rows)] if rows and part != "goals" else []
+    parts += [goals_table(result["goals"])] if result["goals"] and part in (None, "goals") else []
     commit = f" at commit `{str(result['commit'])[:10]}`" if result.get("commit") else ""
     parts.append(f"Measured by `{result['command']}`{commit}; machine: {machine(result['machine'])}.\n")
     return "\n".join(parts)
@@ -120,8 +129,8 @@ def filled(text: str, results: Path) -> str:
 
     def fill(match: re.Match[str]) -> str:
         path = results / match["name"] / "result.json"
-        body = section(json.loads(path.read_text("utf-8"))) if path.exists() else MISSING
-        return f"{match[1]}\n{body}\n{match[4]}"
+        body = section(json.loads(path.read_text("utf-8")), match["part"]) if path.exists() else MISSING
+        return f"{match[1]}\n{body}\n{match[5]}"
 
     return MARKED.sub(fill, text)
 

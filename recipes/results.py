@@ -4,9 +4,9 @@
     python recipes/results.py an4 --corpora <folder of corpora>
     python recipes/results.py weights --corpora <folder of corpora>
 
-The last takes the models of the other two in bfloat16 and int8. Manifests go to data/, made from <folder>/fsdd and <folder>/an4_features unless they are there; runs go to
-runs/. A run that is complete is not trained again, one that was stopped goes on, and a test set that was
-decoded once is not decoded again.
+The last takes the models of the other two in bfloat16 and int8. Manifests go to data/, made from
+<folder>/fsdd and <folder>/an4_features unless they are there; runs go to runs/. A run that is complete is not
+trained again, one that was stopped goes on, and a test set that was decoded once is not decoded again.
 """
 
 import argparse
@@ -88,7 +88,7 @@ def an4(why: dict[str, str]) -> None:
 
 
 def weights(why: dict[str, str]) -> None:
-    """Every type of weights at every level: what rounding them costs on the test sets of the other results."""
+    """Every type of weights at every level: what rounding costs on the test sets of the other results."""
     rows, goals = [], []
     for recipe in ("fsdd-dsnn", "an4-dsnn"):
         before = measured(recipe, "test")

@@ -65,11 +65,20 @@ def test_a_section_has_rows_goals_and_origin(tables):
     assert tables.section(RESULT) == EXPECTED
 
 
-def test_only_what_is_between_the_markers_changes(tables, tmp_path):
+def test_a_page_may_ask_for_a_part(tables):
+    _, goals, origin = EXPECTED.split("\n\n")
+    assert tables.section(RESULT, "goals") == f"{goals}\n\n{origin}"
+    assert tables.section(RESULT, "byt…").startswith("| Method | Level | bytes |\n")
+    assert "Goal" not in tables.section(RESULT, "byt…")
+
+
+@pytest.mark.parametrize("part", ["", " goals", " wer", " kernels.break_even.…"])
+def test_only_what_is_between_the_markers_changes(tables, tmp_path, part):
     (tmp_path / "digits").mkdir()
     (tmp_path / "digits" / "result.json").write_text(json.dumps(RESULT))
-    before = "above\n<!-- results:digits -->\nold\n<!-- /results:digits -->\nbelow\n"
-    after = f"above\n<!-- results:digits -->\n\n{EXPECTED}\n<!-- /results:digits -->\nbelow\n"
+    body = tables.section(RESULT, part.strip() or None)
+    before = f"above\n<!-- results:digits{part} -->\nold\n<!-- /results:digits -->\nbelow\n"
+    after = f"above\n<!-- results:digits{part} -->\n\n{body}\n<!-- /results:digits -->\nbelow\n"
     assert tables.filled(before, tmp_path) == after
     assert tables.filled(after, tmp_path) == after
 

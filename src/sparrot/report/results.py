@@ -5,6 +5,8 @@ import json
 import os
 import platform
 import re
+import sys
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -96,6 +98,8 @@ def benchmark_options(
     described: its first line is the help.
     rounds:    how often every figure is taken unless `--rounds` says.
     own:       adds what only this benchmark has.
+
+    Reasons that are known stand in `reasons.toml` beside the script; `--why` comes over them.
     """
     parser = argparse.ArgumentParser(description=described.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
@@ -106,8 +110,10 @@ def benchmark_options(
     given = parser.parse_args()
     if given.rounds < 1:
         parser.error("--rounds is at least 1")
+    known = Path(sys.argv[0]).with_name("reasons.toml")
+    before = tomllib.loads(known.read_text("utf-8")) if known.exists() else {}
     try:
-        return given, reasons(given.why)
+        return given, before | reasons(given.why)
     except ValueError as error:
         parser.error(str(error))
 
