@@ -112,7 +112,8 @@ fuzz: $(STAMPS)/fuzz
 SANITIZED := build/sanitized
 SANITIZED_TESTS ?= tests/test_core.py tests/kernels tests/model_file tests/fuzz tests/engine/test_network.py \
   tests/engine/test_decoders.py tests/engine/test_prefix_beam.py tests/engine/test_search_truth.py \
-  tests/engine/test_transducer.py
+  tests/engine/test_transducer.py tests/engine/test_embedding.py tests/engine/test_batch_norm.py \
+  tests/engine/test_shared_rnn.py
 
 $(SANITIZED)/stamp: $(STAMPS)/setup $(NATIVE) $(shell find src -name '*.py' 2>/dev/null)
 	@echo "Building sparrot with sanitizers into $(SANITIZED) (some minutes)"

@@ -9,7 +9,7 @@ import numpy as np
 
 from architectures import parameters
 from model_file.written import describe, differing, three_levels, write_small
-from sparrot.architecture import Architecture, Linear, Recurrent
+from sparrot.architecture import Architecture, BatchNorm, Embedding, Linear, Recurrent, SharedRnn
 from sparrot.engine.prepared import PreparedModel
 from sparrot.model_file import FormatError, LevelToWrite, ModelFile, write_model
 from sparrot.model_file.writer import Storage
@@ -102,6 +102,12 @@ def write_seeds(folder: Path) -> list[Path]:
     reader = Architecture(2, (Recurrent("gru", "gru", cells=3, bidirectional=True), Linear("fc", 19)))
     path = folder / "pieces.sparrot"
     write_model(path, describe(reader, tokens), parameters(reader, 1), only, Storage())
+    layers = Embedding("in", 5, 3), SharedRnn("rnn", 4), BatchNorm("norm"), Linear("fc", 4)
+    looked_up = Architecture(1, layers)
+    levels = three_levels(looked_up, (4, 1))
+    blocks = {matrix.name: (4, 1) for matrix in looked_up.matrices()}
+    path = folder / "norms.sparrot"
+    write_model(path, describe(looked_up), parameters(looked_up, 2), levels, Storage(blocks))
     write_small(folder / "layers.sparrot")
     end = ModelFile.open(folder / "layers.sparrot").level_bytes("medium")
     (folder / "cut.sparrot").write_bytes((folder / "layers.sparrot").read_bytes()[: end + 5])
