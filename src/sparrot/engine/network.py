@@ -75,7 +75,8 @@ class Network:
 
         Raises FormatError as above; the network is then of no use.
         """
-        checked_vectors(stop, verify=self._verify)
+        if self._affines:
+            checked_vectors(stop, verify=self._verify)
         for name, affines in self._affines.items():
             affines.add(*(stop.vectors[f"{name}.{part}"].reshape(-1) for part in ("scale", "shift")))
         for name, piece in stop.pieces.items():
@@ -119,8 +120,7 @@ class Network:
             case Embedding():
                 self.core.add_embedding(matrices[f"{layer.name}.table"])
             case BatchNorm():
-                groups = layer.groups(given)
-                self.core.add_batch_norm(self._new_affines(layer.name, groups))
+                self.core.add_batch_norm(self._new_affines(layer.name, layer.groups(given)))
             case LayerNorm():
                 self.core.add_layer_norm(vector("scale"), vector("shift"), layer.epsilon)
             case Recurrent():
