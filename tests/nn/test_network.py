@@ -10,10 +10,18 @@ from torch import nn
 import rounding
 from architectures import architectures, features
 from numpy_runner.network import Network
-from sparrot.architecture import Architecture, Convolution, Embedding, LayerNorm, Linear, Recurrent, Window
-from sparrot.nn import CtcNetwork
+from sparrot.architecture import (
+    Architecture,
+    Convolution,
+    Embedding,
+    LayerNorm,
+    Linear,
+    Recurrent,
+    SharedRnn,
+    Window,
+)
+from sparrot.nn import CtcNetwork, layers
 from sparrot.nn.batch_norm import BatchNorm
-from sparrot.nn.layers import SharedRnn
 from sparrot.sparsity import BlockShape, CubicSchedule, DynamicSparsity, Levels
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections")
@@ -82,6 +90,23 @@ def test_a_padded_batch_is_each_utterance_alone(architecture, lengths, n_spare):
         torch.testing.assert_close(rows[i], alone, **FLOAT64)
         summed(alone).backward()
     torch.testing.assert_close(of_batch, gradients(module), **FLOAT64)
+
+
+def test_a_plain_relu_does_not_grow_in_the_padding():
+    """At 50 times a frame it would be infinite after 23 of them, and 0 · ∞ would reach the gradients."""
+    module = CtcNetwork(Architecture(2, (SharedRnn("rnn", 3, False, "relu"),)))
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.fill_(50.0 / 3)
+    frames = torch.ones(2, 60, 2)
+    logits, _ = module(frames, torch.tensor([3, 60]))
+    assert torch.isinf(logits[1]).any()
+    assert logits[0, 3:].count_nonzero() == 0
+    logits, _ = module(frames[:1], torch.tensor([3]))
+    logits[0, :3].sum().backward()
+    of_padded = gradients(module)
+    module(frames[:1, :3], torch.tensor([3]))[0].sum().backward()
+    torch.testing.assert_close(of_padded, gradients(module))
 
 
 def test_a_batch_may_hold_an_utterance_of_no_frames():
@@ -154,7 +179,7 @@ def with_exported_norms(module: CtcNetwork, exported: dict[str, np.ndarray]) -> 
     """The module in float64, its batch norms scaling and shifting by the very float32 that were exported."""
     module.double()
     for name, layer in module.layers.items():
-        norm = layer.norm if isinstance(layer, SharedRnn) else layer
+        norm = layer.norm if isinstance(layer, layers.SharedRnn) else layer
         if isinstance(norm, BatchNorm):
             norm.load_state_dict(
                 {
