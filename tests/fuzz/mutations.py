@@ -56,7 +56,8 @@ def _description(parts: Parts, random: Random) -> None:
 
 
 def _header(parts: Parts, random: Random) -> None:
-    names = [name for name in parts.header if name != "__metadata__"]
+    entries = {name: value for name, value in parts.header.items() if name != "__metadata__"}
+    names = [name for name, value in entries.items() if isinstance(value, dict)]
     if random.random() < 0.2:
         _change_inside(parts.header, random)
     else:

@@ -1,11 +1,13 @@
 """Files that once broke a promise of the loader, and a few hundred that are nearly models."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from fuzz.mutations import mutated
 from fuzz.reading import check, write_seeds
+from model_file.written import Parts
 from sparrot.model_file import FormatError
 
 CORPUS = sorted((Path(__file__).parent / "corpus").iterdir())
@@ -48,3 +50,12 @@ def test_the_same_seed_makes_the_same_file(seeds):
     made = [mutated(raw, seed, 1 << 16) for seed in range(20)]
     assert made == [mutated(raw, seed, 1 << 16) for seed in range(20)]
     assert len(set(made)) > 15
+
+
+@pytest.mark.parametrize("entry", ["", 1, None, [], {}])
+def test_a_file_whose_header_is_broken_is_changed_further(seeds, entry):
+    """The search goes on from such files, and an error of the mutation would end it."""
+    parts = Parts.of_bytes(seeds[0].read_bytes())
+    parts.header.update(dict.fromkeys(parts.header.keys() - {"__metadata__"}, entry))
+    raw = parts.to_bytes(json.dumps(parts.header))
+    assert len({mutated(raw, seed, 1 << 16) for seed in range(60)}) > 10
