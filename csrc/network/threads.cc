@@ -39,8 +39,13 @@ void SpinThenYield(const Done& done) {
 
 class ThreadPool {
  public:
+  // Fewer helpers if the system has no room for more threads; what is computed is the same.
   explicit ThreadPool(std::size_t n_helpers) {
-    for (std::size_t i = 0; i < n_helpers; ++i) helpers_.emplace_back([this] { Help(); });
+    helpers_.reserve(n_helpers);
+    try {
+      for (std::size_t i = 0; i < n_helpers; ++i) helpers_.emplace_back([this] { Help(); });
+    } catch (const std::exception&) {
+    }
   }
 
   ~ThreadPool() {

@@ -18,7 +18,7 @@ std::size_t Threads();
 //
 // There is one pool a process. A caller that finds it busy runs all tasks itself, and so does a task that calls
 // this again. The pool's threads wait for the next tasks by spinning, for 50 µs, and then asleep. A forked child
-// starts threads of its own when it first needs them.
+// starts threads of its own when it first needs them. If the system gives fewer, those share the tasks.
 void RunTasks(std::size_t n_tasks, const std::function<void(std::size_t)>& task);
 
 }  // namespace sparrot
