@@ -4,7 +4,8 @@
 #   make demo        trains a small recogniser, exports it, transcribes unseen recordings at every level
 #   make test        the quick tests                       make test-slow   the others
 #   make bench       benchmarks/*.py into results/         make results     the recipes and the tables made of them
-#   make fuzz        looks for files that break the loader make sanitize   the C++ part under sanitizers
+#   make fuzz        looks for files that break the loader
+#   make sanitize    the C++ part under sanitizers         make sanitize-threads   threads, for races
 #   make lint        ruff, mypy, generated pages           make docs        the site, into site/
 #   make clean       removes what was built and remembered; runs, results and the environment stay
 #
@@ -17,7 +18,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow bench results fuzz sanitize lint docs clean
+.PHONY: help setup demo test test-slow bench results fuzz sanitize sanitize-threads lint docs clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -36,7 +37,7 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN
 NATIVE := $(wildcard CMakeLists.txt) $(shell find csrc -type f 2>/dev/null)
 
 help:
-	@sed -n '3,14s/^# \{0,1\}//p' Makefile
+	@sed -n '3,15s/^# \{0,1\}//p' Makefile
 
 setup: $(STAMPS)/setup
 
@@ -107,28 +108,37 @@ $(STAMPS)/fuzz: $(STAMPS)/setup
 fuzz: $(STAMPS)/fuzz
 	@$(BIN)/python tests/fuzz/loader.py --seconds $(FUZZ_SECONDS) --found runs/fuzz
 
-# An environment of its own, which sees the packages of $(VENV) and has the extension with sanitizers in it.
+# Environments of their own, which see the packages of $(VENV) and have the extension with sanitizers in it.
 # Their libraries must be loaded before Python; Python's own memory at exit is no leak of ours.
 SANITIZED := build/sanitized
-SANITIZED_TESTS ?= tests/test_core.py tests/kernels tests/model_file tests/fuzz tests/engine/test_network.py \
-  tests/engine/test_decoders.py tests/engine/test_prefix_beam.py tests/engine/test_search_truth.py \
-  tests/engine/test_transducer.py tests/engine/test_embedding.py tests/engine/test_batch_norm.py \
-  tests/engine/test_shared_rnn.py
+SANITIZED_TESTS ?= tests/test_core.py tests/kernels tests/model_file tests/fuzz $(addprefix tests/engine/test_, \
+  network.py embedding.py batch_norm.py shared_rnn.py decoders.py prefix_beam.py search_truth.py transducer.py \
+  encoder.py intake.py recognizer.py stream.py switching.py threads.py misuse.py)
+THREAD_SANITIZED_TESTS ?= $(addprefix tests/engine/test_,switching.py threads.py misuse.py)
 
-$(SANITIZED)/stamp: $(STAMPS)/setup $(NATIVE) $(shell find src -name '*.py' 2>/dev/null)
-	@echo "Building sparrot with sanitizers into $(SANITIZED) (some minutes)"
-	@$(BIN)/python -m venv --clear $(SANITIZED)
+$(SANITIZED)-%/stamp: $(STAMPS)/setup $(NATIVE) $(shell find src -name '*.py' 2>/dev/null)
+	@echo "Building sparrot with sanitizers into $(@D) (some minutes)"
+	@$(BIN)/python -m venv --clear $(@D)
 	@$(BIN)/python -c "import sys; print(*[p for p in sys.path if p.endswith('site-packages')], sep='\n')" \
-	  > $$($(SANITIZED)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/packages.pth
-	@PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(SANITIZED)/bin/python -m pip install \
-	  --quiet --no-deps -Ccmake.define.SPARROT_SANITIZE=ON -Ccmake.build-type=Debug -Cinstall.strip=false \
-	  -Cbuild-dir=build/sanitize .
+	  > $$($(@D)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/packages.pth
+	@PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(@D)/bin/python -m pip install \
+	  --quiet --no-deps -Ccmake.define.SPARROT_SANITIZE=$* -Ccmake.build-type=Debug -Cinstall.strip=false \
+	  -Cbuild-dir=build/sanitize-$* .
 	@touch $@
 
-sanitize: $(SANITIZED)/stamp
-	@LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
-	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
-	  $(SANITIZED)/bin/python -m pytest -m 'not slow' -p no:cacheprovider $(ARGS) $(SANITIZED_TESTS)
+# $(1): the sanitizer's library; $(2): its folder; $(3): tests
+sanitized_tests = LD_PRELOAD="$$($(CXX) -print-file-name=lib$(1).so) $$($(CXX) -print-file-name=libstdc++.so)" \
+  $(2)/bin/python -m pytest -m 'not slow' -p no:cacheprovider $(ARGS) $(3)
+
+sanitize: $(SANITIZED)-address/stamp
+	@export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1; \
+	  $(call sanitized_tests,asan,$(<D),$(SANITIZED_TESTS))
+
+# First without Python, where every access is watched. A forked child may start threads: a test does so.
+sanitize-threads: $(SANITIZED)-thread/stamp
+	@$(BIN)/python -m pytest -p no:cacheprovider tests/network/test_races.py
+	@export TSAN_OPTIONS='halt_on_error=1 die_after_fork=0'; \
+	  $(call sanitized_tests,tsan,$(<D),$(THREAD_SANITIZED_TESTS))
 
 lint: $(STAMPS)/setup
 	$(BIN)/ruff check .

@@ -1,65 +1,22 @@
 """The kernels without Python: under sanitizers, for ARM under an emulator, and each file for itself."""
 
-import platform
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-FLAGS = (
-    "-std=c++20",
-    "-ffp-contract=off",
-    "-Wall",
-    "-Wextra",
-    "-Wpedantic",
-    "-Wconversion",
-    "-Wshadow",
-    "-Werror",
-)
-AVX512 = ("-march=x86-64-v4", "-mprefer-vector-width=512", "-Wno-uninitialized")
-X86 = {
-    "avx2": ("-march=x86-64-v3",),
-    "avx512": AVX512,
-    "avx512vnni": (*AVX512, "-mavx512vnni", "-mavx512bf16"),
-}
-ARM = {"neon": (), "neondot": ("-march=armv8.2-a+dotprod",)}
+from native import ARM, FLAGS, ROOT, X86, build, is_x86, run, tool
+
 OTHERS = ("csrc/kernels/scalar", "csrc/kernels/dispatch", "csrc/layout/pieces", "csrc/layout/buffer")
 
 pytestmark = [pytest.mark.slow, pytest.mark.may_skip, pytest.mark.timeout(3600)]
 
 
-def run(*command: object) -> str:
-    done = subprocess.run(
-        [str(word) for word in command], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def tool(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        pytest.skip(f"there is no {name}")
-    return found
-
-
-def is_x86() -> bool:
-    return platform.machine() in ("x86_64", "AMD64")
-
-
 def build_check(
     compiler: str, sets: dict[str, tuple[str, ...]], flags: tuple[str, ...], folder: Path
 ) -> Path:
-    """The check program, every file of it compiled with its own flags."""
-    objects = []
-    files = {f"csrc/kernels/{name}": own for name, own in sets.items()} | dict.fromkeys(OTHERS, ())
-    for name, own in (files | {"tests/kernels/check": ()}).items():
-        objects.append(folder / f"{Path(name).name}.o")
-        run(compiler, *FLAGS, *flags, *own, "-Icsrc", "-c", f"{name}.cc", "-o", objects[-1])
-    run(compiler, *flags, *objects, "-o", folder / "check")
-    return folder / "check"
+    kernels = {f"csrc/kernels/{name}": own for name, own in sets.items()}
+    others = dict.fromkeys((*OTHERS, "tests/kernels/check"), ())
+    return build(compiler, kernels | others, flags, folder / "check")
 
 
 def test_every_file_of_kernels_is_checked():
