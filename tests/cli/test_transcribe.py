@@ -94,10 +94,17 @@ class Deaf:
         return types.SimpleNamespace(tokens=())
 
 
-@pytest.mark.parametrize("n", ["0", "10000"])
+@pytest.mark.parametrize("n", ["0", "-1", "257", "10000"])
 def test_an_impossible_number_of_threads_is_refused(transcribe, n):
     sentence = f"sparrot: the engine computes on 1 to 256 threads; got {n}\n"
     assert transcribe("one.wav", "--threads", n) == (2, "", sentence)
+
+
+@pytest.mark.parametrize("n", ["1.5", "two", ""])
+def test_a_number_of_threads_is_whole(transcribe, n):
+    code, printed, error = transcribe("one.wav", "--threads", n)
+    assert (code, printed, error.count("\n")) == (2, "", 1)
+    assert "Invalid value for '--threads': Input should be a valid integer" in error
 
 
 def test_threads_are_set(transcribe):

@@ -1,5 +1,8 @@
 """The threads that the engine computes on."""
 
+from numbers import Integral
+from typing import TypeGuard
+
 from sparrot import _core
 
 MAX_THREADS = 256
@@ -12,13 +15,19 @@ def set_threads(n: int) -> None:
     those under 0.3 MB are not worth a second thread. A caller that finds them busy runs alone. A stream by
     itself gives the same bits on any number of them, and with int8 weights every stream does.
 
-    Raises: ValueError unless it is from 1 to 256.
+    Where the system has no room for so many, fewer compute.
+
+    Raises: ValueError unless it is a whole number from 1 to 256.
     """
-    if not 1 <= n <= MAX_THREADS:
-        raise ValueError(f"the engine computes on 1 to {MAX_THREADS} threads; got {n}")
-    _core.set_threads(n)
+    if not _is_whole(n) or not 1 <= n <= MAX_THREADS:
+        raise ValueError(f"the engine computes on 1 to {MAX_THREADS} threads; got {n!r}")
+    _core.set_threads(int(n))
 
 
 def threads() -> int:
     """How many threads the engine computes on."""
     return _core.threads()
+
+
+def _is_whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, Integral) and not isinstance(value, bool)
