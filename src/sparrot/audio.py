@@ -1,7 +1,7 @@
 """Sound from files and microphones as float32 samples at the sampling rate that a model wants.
 
 Samples are float32 in [-1, 1] (16-bit integers divided by 32768); a float file may exceed that, and
-nothing clips it. One resampler at one quality serves training, files and streams: soxr at MQ.
+nothing clips it, up to 1e12. One resampler at one quality serves training, files and streams: soxr at MQ.
 """
 
 import io
@@ -23,6 +23,7 @@ RESAMPLER_QUALITY: Final = "MQ"
 MAX_SAMPLE_RATE_HZ: Final = 1_000_000
 MAX_RATE_RATIO: Final = 200  # between two rates of a `StreamResampler`
 MAX_HELD_BACK_S: Final = 0.120  # of a `StreamResampler` between common rates from 8 kHz up
+MAX_SAMPLE: Final = 1e12  # either way; energies of larger ones overflow float32 from 1e15 on
 _MAX_SECONDS: Final = 1e9  # 32 years; its samples can still be counted
 _BLOCK_VALUES: Final = 2**20  # read from a file at once, over all channels
 _SOXR_SAMPLES: Final = 4096  # pushed at once; of more than about 16,000 soxr holds back up to 50 ms more
@@ -77,8 +78,8 @@ def checked_samples(samples: npt.ArrayLike, first: int = 0) -> Samples:
     """The samples as a float32 (n_samples,) array, copied only where the type demands it.
 
     first:  number of the first of them in its recording, for an error to name.
-    Raises: TypeError for integers, whose scale is not known; ValueError for several channels, NaN or
-    infinity.
+    Raises: TypeError for integers, whose scale is not known; ValueError for several channels, NaN,
+    infinity or what is beyond MAX_SAMPLE.
     """
     given = np.asarray(samples)
     if given.dtype.kind != "f":
@@ -89,9 +90,10 @@ def checked_samples(samples: npt.ArrayLike, first: int = 0) -> Samples:
         raise ValueError(f"samples must be one channel of shape (n,), got {given.shape}; pick or mix first")
     with np.errstate(over="ignore"):
         cast = given.astype(np.float32, copy=False)
-    if not np.isfinite(cast).all():
-        wrong = int(np.flatnonzero(~np.isfinite(cast))[0])
-        raise ValueError(f"sample {first + wrong} is {given[wrong]}; samples must be finite")
+    if not (np.abs(cast) <= MAX_SAMPLE).all():
+        wrong = int(np.flatnonzero(~(np.abs(cast) <= MAX_SAMPLE))[0])
+        required = f"in [-1, 1], or at most {MAX_SAMPLE:g}" if np.isfinite(cast[wrong]) else "finite"
+        raise ValueError(f"sample {first + wrong} is {given[wrong]}; samples must be {required}")
     return cast
 
 
