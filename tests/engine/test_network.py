@@ -10,6 +10,7 @@ import rounding
 from architectures import architectures, features, parameters
 from engine_networks import advance_all, decode, dense_network, model_of, network_of
 from model_file.written import three_levels
+from sparrot import _core
 from sparrot.architecture import Architecture, Convolution, LayerNorm, Linear, Recurrent, Window
 from sparrot.engine.network import Network, NetworkStream, advance
 
@@ -134,6 +135,40 @@ def test_a_batch_of_mixed_levels_is_every_stream_by_itself(three, n_streams):
     for i, frames in enumerate(utterances):
         bounded = rounding.run(SPEECH, levels[stops[i]], frames)
         assert np.all(abs(joined(chunks[i], SPEECH) - bounded.value) <= bounded.error), i
+
+
+@pytest.mark.parametrize("isa", _core.available_kernels())
+@pytest.mark.parametrize("dtype", ["F32", "BF16", "I8"])
+@pytest.mark.parametrize(
+    ("n_large", "n_medium", "n_streams"), [(1, 3, 16), (3, 20, 40), (18, 19, 64), (0, 1, 17)]
+)
+def test_batches_of_large_matrices(dtype, isa, n_large, n_medium, n_streams):
+    """More strips than are multiplied at a time, frames whose input products are made together, and few
+    streams at a level: brought together, they are 16 or more, or not. Every stream is what it is alone.
+    """
+    layers = (
+        Recurrent("lstm", "lstm", 70, projection=20),
+        Recurrent("gru", "gru", 90),
+        Linear("fc", 210),
+        Linear("output", 5),
+    )
+    architecture = Architecture(24, layers)
+    levels = three_levels(architecture, (4, 1))
+    network = network_of(model_of(architecture, parameters(architecture, 1, 0.1), levels, (4, 1), dtype), isa)
+    stops = [2] * n_large + [1] * n_medium + [0] * (n_streams - n_large - n_medium)
+    streams = [NetworkStream(network, 7) for _ in stops]
+    utterances = [features(architecture, 14, seed) for seed in range(n_streams)]
+    for stream, frames in zip(streams, utterances, strict=True):
+        stream.push(frames)
+    together = [
+        np.concatenate(chunks) for chunks in zip(*(advance(streams, stops) for _ in "12"), strict=True)
+    ]
+    for stop, frames, logits in zip(stops, utterances, together, strict=True):
+        alone = np.concatenate(decode(frames, 7, network, stops=[stop]))
+        if dtype == "I8":
+            np.testing.assert_array_equal(logits, alone)
+        else:  # sums of at most 90 products, whose inputs are rounded to bfloat16
+            np.testing.assert_allclose(logits, alone, atol=2e-5 if dtype == "F32" else 1e-2)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
