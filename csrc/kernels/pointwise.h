@@ -17,12 +17,10 @@ inline void ForVectors(std::size_t n, const Change& change) {
          [rest = n - i](Floats v, float* p) { v.StoreSome(p, rest); });
 }
 
-// tanh |x| = −m / (m + 2) with m = exp(−2 |x|) − 1 = 2^k (2^f − 1) + (2^k − 1), k the nearest integer of
-// −2 |x| / ln 2 and f the rest; (2^f − 1) / f is a polynomial, fitted to a relative error of 2^-26 for
-// |f| ≤ 1/2. From −30 on, 2^k does not count. NaN stays NaN.
-//
-// Error: rounding takes the absolute one to 2.6 · 2^-24 and the relative one to 3.8 · 2^-24.
-inline Floats TanhOf(Floats x) {
+// m = exp(−2 |x|) − 1 = 2^k (2^f − 1) + (2^k − 1), in −1 … 0, with k the nearest integer of −2 |x| / ln 2 and f the
+// rest; (2^f − 1) / f is a polynomial, fitted to a relative error of 2^-26 for |f| ≤ 1/2. From −30 on, 2^k does
+// not count. NaN stays NaN.
+inline Floats DecayOf(Floats x) {
   const Floats exponent = Floats::Max(Floats::Set(-30), Floats::Abs(x) * Floats::Set(-2.885390081777927F));
   const Floats whole = Floats::Round(exponent), f = exponent - whole;
   Floats slope = Floats::Set(0.00015403512745004706F);
@@ -31,13 +29,28 @@ inline Floats TanhOf(Floats x) {
     slope = Floats::MultiplyAdd(f, slope, Floats::Set(coefficient));
   }
   const Floats power = Floats::PowerOf2(whole);
-  const Floats m = Floats::MultiplyAdd(power, f * slope, power - Floats::Set(1));
+  return Floats::MultiplyAdd(power, f * slope, power - Floats::Set(1));
+}
+
+// tanh |x| = −m / (m + 2)
+//
+// Error: rounding takes the absolute one to 2.6 · 2^-24 and the relative one to 3.8 · 2^-24.
+inline Floats TanhOf(Floats x) {
+  const Floats m = DecayOf(x);
   return Floats::WithSignOf((Floats::Set(0) - m) / (m + Floats::Set(2)), x);
 }
 
 inline Floats SigmoidOf(Floats x) {
   const Floats half = Floats::Set(0.5F);
   return Floats::MultiplyAdd(half, TanhOf(half * x), half);
+}
+
+// σ(x) tanh(y) in one division: σ(x) = (m + 2 ± |m|) / 2 / (m + 2) with the m of x / 2 and the sign of x.
+inline Floats SigmoidTimesTanh(Floats x, Floats y) {
+  const Floats zero = Floats::Set(0), half = Floats::Set(0.5F), two = Floats::Set(2);
+  const Floats m = DecayOf(half * x), n = DecayOf(y), below_x = m + two, below_y = n + two;
+  const Floats above_x = half * (below_x + Floats::WithSignOf(zero - m, x));
+  return above_x * Floats::WithSignOf(zero - n, y) / (below_x * below_y);
 }
 
 inline void Tanh(float* x, std::size_t n) {
@@ -100,10 +113,10 @@ inline void Lstm(const float* sums, float* c, float* h, std::size_t cell_strips,
     const float* gates = sums + s * 4 * lanes;
     for (std::size_t i = 0; i < lanes; i += Floats::kLanes) {
       const Floats kept = SigmoidOf(Floats::Load(gates + lanes + i)) * Floats::Load(c + s * lanes + i);
-      const Floats entering = SigmoidOf(Floats::Load(gates + i)) * TanhOf(Floats::Load(gates + 2 * lanes + i));
-      const Floats cell = kept + entering;
+      const Floats input = Floats::Load(gates + i), candidate = Floats::Load(gates + 2 * lanes + i);
+      const Floats cell = kept + SigmoidTimesTanh(input, candidate);
       cell.Store(c + s * lanes + i);
-      (SigmoidOf(Floats::Load(gates + 3 * lanes + i)) * TanhOf(cell)).Store(h + s * lanes + i);
+      SigmoidTimesTanh(Floats::Load(gates + 3 * lanes + i), cell).Store(h + s * lanes + i);
     }
   }
 }

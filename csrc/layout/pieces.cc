@@ -277,6 +277,24 @@ void AddRow(const Piece& piece, std::size_t strip, std::size_t lane, float* to) 
   }
 }
 
+Piece StripsOf(const Piece& piece, std::size_t first, std::size_t last) {
+  Piece part = piece;
+  part.strips = last - first;
+  switch (piece.layout) {
+    case Layout::kStrip16: part.starts += first; break;
+    case Layout::kTile4: part.starts += 4 * first; break;
+    case Layout::kTile8: part.starts += 2 * first; break;
+    case Layout::kCsr: part.starts += 16 * first; break;
+    case Layout::kDense16: {
+      const std::size_t columns = ColumnsPerGroup(piece.type);
+      const std::size_t bytes = first * ((piece.n_columns + columns - 1) / columns) * kLine;
+      part.values = static_cast<const std::byte*>(piece.values) + bytes;
+      break;
+    }
+  }
+  return part;
+}
+
 void AddRowSums(const Piece& piece, std::span<std::int32_t> sums) {
   const Units units = UnitsOf(piece.layout, piece.type);
   const auto* const weights = static_cast<const std::int8_t*>(piece.values);

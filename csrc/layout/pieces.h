@@ -33,6 +33,9 @@ Piece CheckPiece(const PieceArrays& arrays, const MatrixShape& shape, Finiteness
 // The piece has that strip.
 void AddRow(const Piece& piece, std::size_t strip, std::size_t lane, float* to);
 
+// The strips first … last − 1 of a piece, as a piece.
+Piece StripsOf(const Piece& piece, std::size_t first, std::size_t last);
+
 // sums [16 · strips] += the sum of each row's int8 weights
 void AddRowSums(const Piece& piece, std::span<std::int32_t> sums);
 

@@ -13,6 +13,7 @@ namespace sparrot {
 namespace {
 
 constexpr std::size_t kBytesToShare = 300'000;  // fewer weights than that are one thread's
+constexpr std::size_t kStripsAtOnce = 16;  // of int8 sums in rows
 constexpr float kMaxCode = 127.0F;
 
 // Bytes of the weights in the strips before one.
@@ -51,12 +52,13 @@ void Matrix::Add(const PieceArrays& arrays, Finiteness finiteness) {
   const std::size_t k = n_segments_.load(std::memory_order_relaxed);
   if (k == kMaxStops) throw std::invalid_argument("a matrix has at most 32 segments");
   if (arrays.type != type_) throw std::invalid_argument("a segment is not of the type of its matrix");
-  Segment segment{CheckPiece(arrays, shape_, finiteness), {}};
+  Segment segment{CheckPiece(arrays, shape_, finiteness), {}, {}};
   if (type_ == WeightType::kInt8) {
-    std::vector<std::int32_t> row_sums(padded_rows());
-    AddRowSums(segment.piece, row_sums);
-    segment.begin = k == 0 ? std::vector<std::int32_t>(padded_rows()) : At(k - 1).begin;
-    for (std::size_t i = 0; i < row_sums.size(); ++i) segment.begin[i] -= kInputOffset * row_sums[i];
+    segment.own_begin.resize(padded_rows());
+    AddRowSums(segment.piece, segment.own_begin);
+    for (std::int32_t& sum : segment.own_begin) sum *= -kInputOffset;
+    segment.begin = segment.own_begin;
+    for (std::size_t i = 0; k > 0 && i < segment.begin.size(); ++i) segment.begin[i] += At(k - 1).begin[i];
   }
   segments_[k] = std::move(segment);
   n_segments_.store(k + 1, std::memory_order_release);
@@ -149,36 +151,48 @@ void Matrix::DriveFrames(const Kernels& kernels, FramesInRows x, const float* bi
 
 void Matrix::AddRows(const Kernels& kernels, View<const float> x, View<float> y, Counts own, bool bounded,
                      Workspace& workspace) const {
-  const std::size_t n = own[0], rows = padded_rows(), type = Index(type_), stride = PackedStride(n);
+  const std::size_t n = own[0], type = Index(type_), stride = PackedStride(n);
+  const bool is_int8 = type_ == WeightType::kInt8;
   float* const scales = workspace.scales.Get<float>(2 * n);
   float* const inverses = scales + n;
-  std::int32_t* sums = nullptr;
-  if (type_ == WeightType::kInt8) {
-    sums = workspace.sums.Get<std::int32_t>(n * rows);
-    for (std::size_t b = 0; b < n; ++b) {
-      scales[b] = bounded ? 1.0F : kernels.max_abs(x.values + b * x.stride, shape_.columns);
-      if (kernels.input_offset == 0) {
-        std::fill_n(sums + b * rows, rows, 0);
-      } else {
-        std::copy_n(At(SegmentsOf(b, own) - 1).begin.begin(), rows, sums + b * rows);
-      }
-    }
-    ScalesOf(n, scales, inverses);
+  for (std::size_t b = 0; is_int8 && b < n; ++b) {
+    scales[b] = bounded ? 1.0F : kernels.max_abs(x.values + b * x.stride, shape_.columns);
   }
+  if (is_int8) ScalesOf(n, scales, inverses);
   auto* const inputs = workspace.packed.Get<std::byte>(PackedBytes(type_, shape_.columns, stride));
   kernels.pack_rows[type](x.values, x.stride, shape_.columns, n, inverses, inputs, stride);
-  const std::size_t n_parts = PartsOf(own.size());
+
+  const std::size_t n_parts = PartsOf(own.size()), step = kStripsAtOnce * kStripRows;
+  auto* const all_sums = workspace.sums.Get<std::int32_t>(n_parts * n * step);
   RunTasks(n_parts, [&](std::size_t part) {
     const std::size_t first = Cut(own.size(), part, n_parts), last = Cut(own.size(), part + 1, n_parts);
-    for (std::size_t k = 0; k < own.size(); ++k) {
-      void* const to = sums == nullptr ? static_cast<void*>(y.values) : sums;
-      kernels.multiply_rows[type](At(k).piece, first, last, inputs, stride, to, sums == nullptr ? y.stride : rows,
-                                  own[k]);
+    if (!is_int8) {
+      for (std::size_t k = 0; k < own.size(); ++k) {
+        kernels.multiply_rows[type](At(k).piece, first, last, inputs, stride, y.values, y.stride, own[k]);
+      }
+      return;
+    }
+    std::int32_t* const sums = all_sums + part * n * step;  // of a few strips, so that they stay near
+    for (std::size_t begin = first; begin < last; begin += kStripsAtOnce) {
+      const std::size_t end = std::min(begin + kStripsAtOnce, last), row = begin * kStripRows;
+      const std::size_t rows = (end - begin) * kStripRows;
+      for (std::size_t b = 0; b < n; ++b) {
+        if (kernels.input_offset == 0) {
+          std::fill_n(sums + b * step, rows, 0);
+        } else {
+          std::copy_n(At(SegmentsOf(b, own) - 1).begin.data() + row, rows, sums + b * step);
+        }
+      }
+      for (std::size_t k = 0; k < own.size(); ++k) {
+        kernels.multiply_rows[type](StripsOf(At(k).piece, begin, end), 0, end - begin, inputs, stride, sums, step,
+                                    own[k]);
+      }
+      for (std::size_t b = 0; b < n; ++b) {
+        kernels.add_scaled_rows(sums + b * step, row_scales_.data() + row, scales[b],
+                                y.values + b * y.stride + row, rows);
+      }
     }
   });
-  for (std::size_t b = 0; sums != nullptr && b < n; ++b) {
-    kernels.add_scaled_rows(sums + b * rows, row_scales_.data(), scales[b], y.values + b * y.stride, rows);
-  }
 }
 
 }  // namespace sparrot

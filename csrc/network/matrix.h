@@ -91,7 +91,8 @@ class Matrix {
  private:
   struct Segment {
     Piece piece;
-    std::vector<std::int32_t> begin;  // −kInputOffset · row sums of int8 codes, its own and all sparser ones'
+    std::vector<std::int32_t> own_begin;  // −kInputOffset · row sums of int8 codes
+    std::vector<std::int32_t> begin;      // the same of its own and all sparser ones'
   };
 
   // Products of 16 streams and more, in wide form.

@@ -20,26 +20,6 @@ void FindLargest(const float* x, std::size_t stride, std::size_t columns, std::s
   }
 }
 
-// The strips of a piece from `first` on, as a piece.
-Piece From(const Piece& piece, std::size_t first, std::size_t last) {
-  Piece part = piece;
-  part.strips = last - first;
-  switch (piece.layout) {
-    case Layout::kStrip16: part.starts += first; break;
-    case Layout::kTile4: part.starts += 4 * first; break;
-    case Layout::kTile8: part.starts += 2 * first; break;
-    case Layout::kCsr: part.starts += kStripRows * first; break;
-    case Layout::kDense16: {
-      constexpr std::size_t kGroupBytes = 64;
-      const std::size_t columns = ColumnsPerGroup(piece.type);
-      const std::size_t bytes = first * ((piece.n_columns + columns - 1) / columns) * kGroupBytes;
-      part.values = static_cast<const std::byte*>(piece.values) + bytes;
-      break;
-    }
-  }
-  return part;
-}
-
 }  // namespace
 
 void Matrix::WideProduct::Add(View<const float> x, View<float> y, std::size_t first) {
@@ -56,11 +36,12 @@ void Matrix::WideProduct::Add(View<const float> x, View<float> y, std::size_t fi
 
 void Matrix::WideProduct::Run() {
   if (type() == WeightType::kInt8) FindScales();
+  strips_at_once_ = std::max<std::size_t>(1, kSumsAtOnce / (kStripRows * blocks_[0].lanes));
   PlaceInputs();
   PackInputs();
   const std::size_t strips = matrix_.shape_.Strips();
-  for (std::size_t first = 0; first < strips; first += kStripsAtOnce) {
-    const std::size_t last = std::min(first + kStripsAtOnce, strips);
+  for (std::size_t first = 0; first < strips; first += strips_at_once_) {
+    const std::size_t last = std::min(first + strips_at_once_, strips);
     if (type() == WeightType::kInt8) {
       RunStrips<std::int32_t>(first, last);
     } else {
@@ -115,7 +96,7 @@ void Matrix::WideProduct::PlaceInputs() {
     few.stride = PackedStride(few.form == Form::kWide ? few.lanes : n);
     few.inputs = place(few.stride);
     few.sums = few_sums_;
-    few_sums_ += kStripsAtOnce * kStripRows * few.lanes;
+    few_sums_ += strips_at_once_ * kStripRows * few.lanes;
   }
 }
 
@@ -183,7 +164,7 @@ void Matrix::WideProduct::RunStrips(std::size_t first, std::size_t last) {
     }
     for (std::size_t k = 0; k < block.n_segments && FillsLanes(block.counts[k]); ++k) {
       const std::size_t lanes = Lanes(block.counts[k]);
-      kernels_.multiply_wide[Index(type())](From(matrix_.At(k).piece, first, last), 0, last - first,
+      kernels_.multiply_wide[Index(type())](StripsOf(matrix_.At(k).piece, first, last), 0, last - first,
                                             inputs + block.inputs[k], PackedStride(lanes), sums, stride, lanes);
     }
     AddFew(i, rows, sums, stride);
@@ -209,9 +190,9 @@ void Matrix::WideProduct::MultiplyFew(std::size_t first, std::size_t last) {
     Sum* const sums = all_sums + one.sums;
     const bool is_wide = one.form == Form::kWide;
     const std::size_t n = is_wide ? one.lanes : one.n_streams;
-    std::fill_n(sums, n * rows, Sum{0});
+    BeginFew(one, first * kStripRows, rows, sums);
     const auto multiply = (is_wide ? kernels_.multiply_wide : kernels_.multiply_rows)[Index(type())];
-    multiply(From(matrix_.At(one.segment).piece, first, last), 0, last - first, inputs + one.inputs, one.stride,
+    multiply(StripsOf(matrix_.At(one.segment).piece, first, last), 0, last - first, inputs + one.inputs, one.stride,
              sums, is_wide ? one.lanes : rows, n);
   }
 }
@@ -240,14 +221,30 @@ void Matrix::WideProduct::AddFew(std::size_t block, std::size_t rows, Sum* sums,
 // of which that is left.
 void Matrix::WideProduct::BeginSums(const Block& block, std::size_t first_row, std::size_t rows,
                                     std::int32_t* sums) const {
-  if (kernels_.input_offset == 0) {
-    std::fill_n(sums, rows * block.lanes, 0);
-    return;
+  const bool is_zero = kernels_.input_offset == 0 || !FillsLanes(block.counts[0]);
+  if (is_zero) std::fill_n(sums, rows * block.lanes, 0);
+  for (std::size_t k = 0; !is_zero && k < block.n_segments && FillsLanes(block.counts[k]); ++k) {
+    if (k + 1 < block.n_segments && block.counts[k + 1] == block.counts[k]) continue;
+    // Denser ones come over sparser ones.
+    const std::int32_t* const begin = matrix_.At(k).begin.data() + first_row;
+    kernels_.fill_wide(begin, sums, block.lanes, rows, Lanes(block.counts[k]));
   }
-  for (std::size_t k = 0; k < block.n_segments; ++k) {  // denser ones come over sparser ones
-    const std::size_t count = block.counts[k];
-    const std::size_t end = k == 0 ? block.lanes : FillsLanes(count) ? Lanes(count) : count;
-    kernels_.fill_wide(matrix_.At(k).begin.data() + first_row, sums, block.lanes, rows, end);
+}
+
+void Matrix::WideProduct::BeginFew(const Few& few, std::size_t, std::size_t rows, float* sums) const {
+  std::fill_n(sums, rows * (few.form == Form::kWide ? few.lanes : few.n_streams), 0.0F);
+}
+
+void Matrix::WideProduct::BeginFew(const Few& few, std::size_t first_row, std::size_t rows,
+                                   std::int32_t* sums) const {
+  const std::int32_t* const begin = matrix_.At(few.segment).own_begin.data() + first_row;
+  const std::size_t n = few.form == Form::kWide ? few.lanes : few.n_streams;
+  if (kernels_.input_offset == 0) {
+    std::fill_n(sums, rows * n, 0);
+  } else if (few.form == Form::kWide) {
+    kernels_.fill_wide(begin, sums, few.lanes, rows, few.lanes);
+  } else {
+    for (std::size_t b = 0; b < n; ++b) std::copy_n(begin, rows, sums + b * rows);
   }
 }
 

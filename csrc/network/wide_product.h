@@ -50,7 +50,7 @@ class Matrix::WideProduct {
     std::size_t sums;     // where the sums of a step begin
   };
 
-  static constexpr std::size_t kStripsAtOnce = 12;  // a multiple of the gates of any cell
+  static constexpr std::size_t kSumsAtOnce = 12'288;  // of a block, 48 KiB, so that they stay near
 
   std::span<Block> blocks() { return {blocks_.data(), n_blocks_}; }
   std::span<Few> few() { return {few_.data(), n_few_}; }
@@ -68,6 +68,9 @@ class Matrix::WideProduct {
   void MultiplyFew(std::size_t first, std::size_t last);
   template <class Sum>
   void AddFew(std::size_t block, std::size_t rows, Sum* sums, std::size_t stride);
+  // What the sums of a step begin with; for a few streams that is their own segment's share of it.
+  void BeginFew(const Few& few, std::size_t first_row, std::size_t rows, float* sums) const;
+  void BeginFew(const Few& few, std::size_t first_row, std::size_t rows, std::int32_t* sums) const;
   void BeginSums(const Block& block, std::size_t first_row, std::size_t rows, std::int32_t* sums) const;
 
   const Matrix& matrix_;
@@ -82,6 +85,7 @@ class Matrix::WideProduct {
   std::size_t n_few_ = 0;
   std::size_t input_bytes_ = 0;
   std::size_t few_sums_ = 0;
+  std::size_t strips_at_once_ = 1;
 };
 
 }  // namespace sparrot

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 TYPES: dict[WeightType, str] = {"F32": "fp32", "BF16": "bf16", "I8": "int8"}
 RIVALS = ("onnxruntime", "torch")
 REST_S = 0.01  # between contestants, whose threads may still spin
-RUNS = 3  # a turn; the first of them warms the caches
+RUNS = 5  # a turn; the first of them warm the caches
 
 
 @dataclass
