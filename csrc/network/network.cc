@@ -157,6 +157,11 @@ void NetworkStream::Take(const Frames& x, std::size_t b) {
 void Advance(std::span<NetworkStream* const> streams, std::span<const std::size_t> stops,
              std::span<std::vector<float>> logits) {
   if (streams.empty()) return;
+  std::vector<const NetworkStream*> named(streams.begin(), streams.end());
+  std::sort(named.begin(), named.end(), std::less<>());
+  if (std::adjacent_find(named.begin(), named.end()) != named.end()) {
+    throw std::invalid_argument("a stream is in a batch twice, and has one next chunk");
+  }
   const Network& network = *streams.front()->network();
   std::vector<std::vector<std::size_t>> targets, frames;
   for (const NetworkStream* const stream : streams) {

@@ -97,7 +97,8 @@ class NetworkStream {
 // n_tokens values.
 //
 // stops[i]: segments that stream i uses, less one. Streams are stepped together as far as they make equally
-// many frames, 64 at most, and such groups side by side on the threads of the pool (threads.h). Throws std::invalid_argument if a stream is not ready, or of another network.
+// many frames, 64 at most, and such groups side by side on the threads of the pool (threads.h). Throws
+// std::invalid_argument if a stream is not ready, of another network, or named twice.
 void Advance(std::span<NetworkStream* const> streams, std::span<const std::size_t> stops,
              std::span<std::vector<float>> logits);
 

@@ -371,3 +371,13 @@ def test_streams_of_two_networks_are_not_stepped_together(three):
         stream.push(features(SPEECH, 40))
     with pytest.raises(ValueError, match="must share their network"):
         advance(streams, [0, 0])
+
+
+def test_a_stream_is_not_stepped_twice_at_once(three):
+    one, other = NetworkStream(three[0], 2), NetworkStream(three[0], 2)
+    for stream in (one, other):
+        stream.push(features(SPEECH, 40))
+    before = one.n_ready
+    with pytest.raises(ValueError, match="a stream is in a batch twice"):
+        advance([one, other, one], [0, 0, 0])
+    assert one.n_ready == other.n_ready == before

@@ -193,8 +193,8 @@ def advance(streams: Sequence[NetworkStream], stops: Sequence[int]) -> list[Floa
 
     They are stepped together, without the GIL; the last chunk of a segment may have fewer rows. The
     states stay with the streams, so each chunk may be at another stop.
-    Raises ValueError if a stream is not ready, if they do not share their network, or if that has no such
-    stop.
+    Raises ValueError if a stream is not ready or named twice, if they do not share their network, or if that
+    has no such stop.
     """
     for stream, stop in zip(streams, stops, strict=True):
         _require_stop(stream.network, stop)
