@@ -23,7 +23,7 @@ AVX512 = ("-march=x86-64-v4", "-mprefer-vector-width=512", "-Wno-uninitialized")
 X86 = {
     "avx2": ("-march=x86-64-v3",),
     "avx512": AVX512,
-    "avx512vnni": (*AVX512, "-mavx512vnni", "-mavx512bf16"),
+    "avx512vnni": (*AVX512, "-mavx512vnni", "-mavx512bf16", "-mavx512vbmi"),
 }
 ARM = {"neon": (), "neondot": ("-march=armv8.2-a+dotprod",)}
 

@@ -170,7 +170,7 @@ struct EncodeInt8 {
   }
 };
 
-// What int8 does with and without VNNI. Inputs alone are words with the code in front.
+// What int8 does with and without VNNI. Inputs alone are words with the code in front; VNNI has its own.
 template <int kFlip>
 struct IntegerSums {
   using Number = std::int32_t;
@@ -240,8 +240,7 @@ struct IntegerSums {
   static __m512i LoadWeight(const void* values, std::size_t i) { return _mm512_set1_epi32(Weight(values, i)); }
 
   static std::int32_t Input(const std::byte* x, std::size_t c) {
-    const auto code = static_cast<std::uint8_t>(x[4 * c + 3]);
-    return kFlip != 0 ? code : static_cast<std::int8_t>(code);
+    return static_cast<std::int8_t>(x[4 * c + 3]);
   }
   // With nothing in the upper half of a lane, so that a multiplication of pairs is one of single numbers.
   template <std::size_t kSide>
@@ -252,7 +251,6 @@ struct IntegerSums {
     } else {
       words = _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + 4 * c)));
     }
-    if constexpr (kFlip != 0) return _mm512_srli_epi32(words, 24);
     return _mm512_srli_epi32(_mm512_srai_epi32(words, 8), 16);
   }
   static __m512i LoadStreams(const std::byte* x, std::size_t i) {

@@ -1,4 +1,4 @@
-// AVX-512 with dot products of int8 (VNNI) and of bfloat16 (BF16).
+// AVX-512 with dot products of int8 (VNNI) and of bfloat16 (BF16), and shuffles of bytes (VBMI).
 #include <immintrin.h>
 
 #include <bit>
@@ -116,7 +116,12 @@ struct BFloat16 : BFloat16Weights {
   }
 };
 
-// The dot product takes unsigned inputs and signed weights, so codes are packed with 128 added.
+// The dot product takes unsigned inputs and signed weights, so codes are packed with 128 added. Inputs alone are
+// bytes side by side.
+struct EncodeUnsigned : EncodeInt8<0x80> {
+  static void StoreAlone(void* to, std::size_t i, Floats x) { StoreStreams(to, i, x); }
+};
+
 struct Int8 : IntegerSums<0x80> {
   static constexpr std::size_t Apart(std::size_t n) { return n == 1 ? 8 : n <= 3 ? 4 : n <= 6 ? 2 : 1; }
 
@@ -134,6 +139,53 @@ struct Int8 : IntegerSums<0x80> {
   static Sum WideMultiplyAdd(Sum sum, const WideInputs& inputs, std::size_t, const WideWeights& weights) {
     return _mm512_dpbusd_epi32(sum, inputs.x, weights.w);
   }
+
+  static std::uint32_t Byte(const std::byte* x, std::size_t c) { return static_cast<std::uint32_t>(x[c]); }
+  static std::uint32_t FourBytes(const std::byte* x, std::size_t c0, std::size_t c1, std::size_t c2, std::size_t c3) {
+    return Byte(x, c0) | Byte(x, c1) << 8 | Byte(x, c2) << 16 | Byte(x, c3) << 24;
+  }
+  struct Alone {
+    Alone(const std::byte* x, const Columns<4>& columns, int)
+        : word(FourBytes(x, columns.at[0], columns.at[1], columns.at[2], columns.at[3])) {}
+    __m512i Stream(std::size_t) const { return _mm512_set1_epi32(static_cast<int>(word)); }
+    std::uint32_t word;
+  };
+
+  // Columns rise, so eight of them often lie in two lines of inputs that follow one another. Those are a table of
+  // 128 bytes, in which the lowest bits of a column are its place if its first half is the line with an even
+  // number.
+  struct TwoGroups {
+    TwoGroups(const std::byte* x, const std::uint16_t* columns) {
+      const std::size_t first = columns[0], line = 64, two = ~std::size_t{127};
+      if (columns[7] / line - first / line < 2) [[likely]] {
+        const __m128i all = _mm_loadu_si128(reinterpret_cast<const __m128i*>(columns));
+        const __m128i low_bytes = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, -1, -1, -1, -1, -1, -1, -1, -1);
+        const __m512i places = _mm512_castsi128_si512(_mm_shuffle_epi8(all, low_bytes));
+        const __m512i even = _mm512_load_si512(x + ((first + line) & two));
+        const __m512i odd = _mm512_load_si512(x + (first & two) + line);
+        words = _mm512_castsi512_si128(_mm512_permutex2var_epi8(even, places, odd));
+      } else {
+        const std::uint64_t low = FourBytes(x, first, columns[1], columns[2], columns[3]);
+        const std::uint64_t high = FourBytes(x, columns[4], columns[5], columns[6], columns[7]);
+        words = _mm_cvtsi64_si128(static_cast<long long>(low | high << 32));
+      }
+    }
+    explicit TwoGroups(__m128i w) : words(w) {}
+    static TwoGroups Consecutive(const std::byte* x) {
+      return TwoGroups(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x)));
+    }
+    __m512i First() const { return _mm512_broadcastd_epi32(words); }
+    __m512i Second() const { return _mm512_broadcastd_epi32(_mm_srli_epi64(words, 32)); }
+    __m128i words;
+  };
+
+  static std::int32_t Input(const std::byte* x, std::size_t c) { return static_cast<std::int32_t>(x[c]); }
+  template <std::size_t kSide>
+  static __m512i LoadAlone(const std::byte* x, std::size_t c) {
+    const __m128i codes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(x + c));
+    if constexpr (kSide == 4) return _mm512_cvtepu8_epi32(_mm_broadcastd_epi32(codes));
+    return _mm512_cvtepu8_epi32(_mm_broadcastq_epi64(codes));
+  }
 };
 
 }  // namespace
@@ -142,8 +194,8 @@ const Kernels kAvx512VnniKernels{
     .name = "avx512vnni",
     .input_offset = kInputOffset,
     .max_abs = MaxAbs,
-    .pack_rows = {PackRows<EncodeFloat32>, PackRows<EncodeBFloat16>, PackRows<EncodeInt8<0x80>>},
-    .pack_wide = {PackWide<EncodeFloat32>, PackWide<EncodeBFloat16>, PackWide<EncodeInt8<0x80>>},
+    .pack_rows = {PackRows<EncodeFloat32>, PackRows<EncodeBFloat16>, PackRows<EncodeUnsigned>},
+    .pack_wide = {PackWide<EncodeFloat32>, PackWide<EncodeBFloat16>, PackWide<EncodeUnsigned>},
     .multiply_rows = {Multiply<Float32, false>, Multiply<BFloat16, false>, Multiply<Int8, false>},
     .multiply_wide = {Multiply<Float32, true>, Multiply<BFloat16, true>, Multiply<Int8, true>},
     .add_scaled_rows = AddScaledRows,

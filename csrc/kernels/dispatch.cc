@@ -28,7 +28,8 @@ std::vector<const Kernels*> Found() {
   std::vector<const Kernels*> found;
 #if defined(__x86_64__)
   const bool has_avx512 = __builtin_cpu_supports("x86-64-v4");
-  if (has_avx512 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16")) {
+  if (has_avx512 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16") &&
+      __builtin_cpu_supports("avx512vbmi")) {
     found.push_back(&kAvx512VnniKernels);
   }
   if (has_avx512) found.push_back(&kAvx512Kernels);

@@ -13,6 +13,8 @@
 //                          together first, by Gather(x, columns, shift, gathered), and Together(gathered)
 //                          reads them: what was stored a moment ago is slow to read
 //   MultiplyAdd(sum, weights, v, input)   of vector v of the rows
+//   TwoGroups(x, columns)  if there is one: inputs of two groups of the only stream at once; First(), Second();
+//                          TwoGroups::Consecutive(x) where their columns are
 //
 // and in wide form
 //
@@ -64,6 +66,9 @@ class StoredGroups {
   Columns<T::kColumns> At(std::size_t group, std::size_t /* first of its strip */) const {
     return LoadColumns<T::kColumns>(columns_ + group * T::kColumns);
   }
+  auto PairAt(const typename T::Packed* x, std::size_t group, std::size_t) const {
+    return typename T::TwoGroups(x, columns_ + group * T::kColumns);
+  }
 
   const std::byte* const values;
 
@@ -84,6 +89,9 @@ class AllGroups {
     Columns<T::kColumns> columns;
     for (std::size_t j = 0; j < T::kColumns; ++j) columns.at[j] = (group - first) * T::kColumns + j;
     return columns;
+  }
+  auto PairAt(const typename T::Packed* x, std::size_t group, std::size_t first) const {
+    return T::TwoGroups::Consecutive(x + (group - first) * T::kColumns);
   }
 
   const std::byte* const values;
@@ -153,6 +161,34 @@ template <class T, class Inputs, std::size_t n, class Groups>
   });
 }
 
+// The same for the only stream, two groups at a time.
+template <class T, class Groups>
+[[gnu::flatten]] void MultiplyStripInPairs(const Groups& groups, std::size_t strip, const typename T::Packed* x,
+                                           typename T::Number* y) {
+  constexpr std::size_t kApart = T::Apart(1);
+  static_assert(kApart % 2 == 0 && T::kVectors == 1);
+  typename T::Sum sums[kApart];
+  Repeat<kApart>([&](auto i) { sums[i] = T::Zero(); });
+  const std::size_t begin = groups.Begin(strip), end = groups.End(strip);
+  const auto weights = [&](std::size_t g) { return typename T::Weights(groups.values + g * kGroupBytes, 1); };
+  const auto add = [&](std::size_t g, auto i) {
+    const auto inputs = groups.PairAt(x, g, begin);
+    sums[i] = T::MultiplyAdd(sums[i], weights(g), 0, inputs.First());
+    sums[i + 1] = T::MultiplyAdd(sums[i + 1], weights(g + 1), 0, inputs.Second());
+  };
+  std::size_t g = begin;
+  for (; g + kApart <= end; g += kApart) {
+    Repeat<kApart / 2>([&](auto i) { add(g + 2 * i, std::integral_constant<std::size_t, 2 * i>{}); });
+  }
+  for (; g + 2 <= end; g += 2) add(g, std::integral_constant<std::size_t, 0>{});
+  if (g < end) {
+    const typename T::Alone inputs(x, groups.At(g, begin), 0);
+    sums[0] = T::MultiplyAdd(sums[0], weights(g), 0, inputs.Stream(0));
+  }
+  Repeat<kApart - 1>([&](auto i) { sums[0] = T::Plus(sums[0], sums[i + 1]); });
+  T::AddTo(y, sums[0]);
+}
+
 template <class T, class Groups>
 using StripFunction = void (*)(const Groups&, std::size_t, const typename T::Packed*, int,
                                typename T::Number*, std::size_t);
@@ -175,7 +211,11 @@ void MultiplyStrips(const Piece& piece, std::size_t first, std::size_t last, con
   auto* output = static_cast<typename T::Number*>(y);
   if (stride == 1) {
     for (std::size_t s = first; n > 0 && s < last; ++s) {
-      MultiplyStrip<T, typename T::Alone, 1, Groups>(groups, s, input, 0, output + 16 * s, y_stride);
+      if constexpr (requires { typename T::TwoGroups; }) {
+        MultiplyStripInPairs<T, Groups>(groups, s, input, output + 16 * s);
+      } else {
+        MultiplyStrip<T, typename T::Alone, 1, Groups>(groups, s, input, 0, output + 16 * s, y_stride);
+      }
     }
     return;
   }
