@@ -7,7 +7,8 @@ The encoder of `rnnt-122m` (97 million weights, 70 and 90 % sparsity) and the pa
 - Loading: milliseconds from a path to a level that can run, the file being in the page cache.
 - Changing: `set_level`, and the first chunk after it against the chunks that follow, the level being prepared
   or read only then.
-- A batch of streams at three levels against the same streams grouped by level, and against the sum over its
+- A batch of streams at three levels against the same streams grouped by level (a goal at 16 streams, where
+  weights from memory take the time, and not at 64, where products do), and against the sum over its
   segments, each at the number of streams that use it. The latter is put together from batches at one level:
   T(small, all) + [T(medium, n₁) − T(small, n₁)] + [T(large, n₂) − T(medium, n₂)].
 - Python's start to the first transcript of the packaged model, as another process.
@@ -48,6 +49,7 @@ assert text == sys.argv[3], text
 
 Rows = Iterator[dict[str, Any]]
 Measured = dict[str, float]  # of every goal, the worst figure
+MEMORY_BOUND = 16  # streams at which reading weights, and not computing, takes the time
 MEGABYTES = 15  # of the level that the goal of loading speaks of
 
 
@@ -184,7 +186,8 @@ def mixed(model: ModelFile, name: str, batch: Mapping[str, int], rounds: int, me
     yield row(("mixed batch", name, label), "ms by level", 1e3 * grouped)
     yield row(("mixed batch", name, label), "ms by segment", 1e3 * by_segment)
     worst(measured, "levels.mixed", least["mixed"] / by_segment)
-    worst(measured, "levels.mixed.vs_grouped", least["mixed"] / grouped)
+    if everyone == MEMORY_BOUND:
+        worst(measured, "levels.mixed.vs_grouped", least["mixed"] / grouped)
 
 
 def batch_seconds(prepared: PreparedModel, stops: list[int]) -> float:

@@ -11,12 +11,10 @@
 namespace sparrot {
 namespace {
 
-constexpr std::size_t kTogether = 64;  // streams whose values stay in the cache while the weights go by
-
 // Streams of a group: all threads get one, as long as lanes are filled.
 std::size_t GroupSize(std::size_t n_streams) {
   const std::size_t share = (n_streams + Threads() - 1) / Threads();
-  return std::min(kTogether, RoundUp(share, kWideStreams));
+  return std::min(Matrix::kMostStreams, RoundUp(share, kWideStreams));
 }
 
 }  // namespace

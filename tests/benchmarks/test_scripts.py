@@ -10,7 +10,8 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 NAMES = sorted(path.stem for path in BENCHMARKS.glob("*.py"))
 SHORTER = {"kernels": ["--quick"]}
-ROW = {"method", "set", "level", "metric", "value", "unit", "spread", "threads"}
+RIVALS = ("kernels", "network")  # their rivals need the extra `bench`
+ROW = {"method", "set", "level", "metric", "value", "unit"}
 
 
 def run(name: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -20,13 +21,13 @@ def run(name: str, *options: str) -> subprocess.CompletedProcess[str]:
 
 def marked(name: str) -> object:
     """A benchmark that needs the extra `bench` may be skipped where that is missing."""
-    return pytest.param(name, marks=pytest.mark.may_skip) if name in SHORTER else name
+    return pytest.param(name, marks=pytest.mark.may_skip) if name in RIVALS else name
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [marked(name) for name in NAMES])
 def test_a_benchmark_prints_one_result(name):
-    if name in SHORTER:
+    if name in RIVALS:
         pytest.importorskip("onnxruntime", reason="the rivals need the extra `bench`")
     done = run(name, "--json", "--rounds", "1", *SHORTER.get(name, ()))
     assert done.returncode == 0, done.stderr
@@ -34,8 +35,7 @@ def test_a_benchmark_prints_one_result(name):
     assert {"command", "commit", "machine", "seeds", "rows", "goals"} == set(result)
     assert result["rows"]
     assert all(set(row) >= ROW for row in result["rows"])
-    metrics = {row["metric"] for row in result["rows"]}
-    assert {goal["name"] for goal in result["goals"]} <= metrics
+    assert all(goal["met"] or goal["why"] for goal in result["goals"])
 
 
 @pytest.mark.parametrize("name", NAMES)
