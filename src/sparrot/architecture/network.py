@@ -15,7 +15,10 @@ _KINDS: dict[str, type[Layer]] = {layer.kind: layer for layer in get_args(Layer)
 
 @dataclass(frozen=True)
 class Architecture:
-    """Layers from features (n_frames, input_width) to token logits (n_output_frames, n_tokens)."""
+    """Layers from features (n_frames, input_width) to token logits (n_output_frames, n_tokens).
+
+    As a part of a transducer its last layer puts out the joint's values, and `n_tokens` counts those.
+    """
 
     input_width: int
     layers: tuple[Layer, ...]
@@ -39,6 +42,11 @@ class Architecture:
         for layer in self.layers:
             shapes.append(layer.output(shapes[-1]))
         return shapes
+
+    @property
+    def encoder(self) -> "Architecture":
+        """What runs once a frame, whatever is said: all of it, as `Transducer.encoder` is a part."""
+        return self
 
     @property
     def n_indices(self) -> int | None:
@@ -91,8 +99,7 @@ class Architecture:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object from which `from_json` makes the same architecture."""
-        layers = [{"kind": layer.kind, **dataclasses.asdict(layer)} for layer in self.layers]
-        return {"input_width": self.input_width, "layers": layers}
+        return {"input_width": self.input_width, "layers": [layer_to_json(layer) for layer in self.layers]}
 
     @classmethod
     def from_json(cls, described: Any) -> "Architecture":
@@ -102,10 +109,16 @@ class Architecture:
         width, layers = described["input_width"], described["layers"]
         if type(width) is not int or not isinstance(layers, Sequence) or isinstance(layers, str):
             raise ValueError("`input_width` must be a whole number and `layers` a list")
-        return cls(width, tuple(_layer_from_json(layer) for layer in layers))
+        return cls(width, tuple(layer_from_json(layer) for layer in layers))
 
 
-def _layer_from_json(described: Any) -> Layer:
+def layer_to_json(layer: Layer) -> dict[str, Any]:
+    """A JSON object from which `layer_from_json` makes the same layer."""
+    return {"kind": layer.kind, **dataclasses.asdict(layer)}
+
+
+def layer_from_json(described: Any) -> Layer:
+    """The layer of `layer_to_json`. Raises ValueError on an unknown kind, field or type."""
     kind = described.get("kind") if isinstance(described, Mapping) else None
     if not isinstance(kind, str) or kind not in _KINDS:
         raise ValueError(f"a layer's `kind` must be one of {', '.join(_KINDS)}; got {described!r}")

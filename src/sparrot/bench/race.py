@@ -99,7 +99,7 @@ class Race:
         for kind, model in models.items():
             tell(f"loading {kind}")
             runners += self._levels(model, kind)
-        architecture = next(iter(models.values())).description.architecture
+        architecture = next(iter(models.values())).description.architecture.encoder
         for rival in self._rivals(architecture, against, tell):
             entry = Entry(rival.name, "dense", rival.type, "", 0)
             runners.append((entry, self._passes(rival)))

@@ -42,6 +42,7 @@ def inspect(
 
 def describe(model: "ModelFile") -> dict[str, Any]:
     """A JSON object with everything that the file says, and the latency that follows from it."""
+    from sparrot.architecture import layer_to_json
     from sparrot.engine import Recognizer
 
     described, recognizer = model.description, Recognizer(model)
@@ -62,7 +63,7 @@ def describe(model: "ModelFile") -> dict[str, Any]:
         "levels": [_level(level, model.level_bytes(level.name)) for level in model.levels],
         "missing_levels": list(model.missing_levels),
         "stops": _stops(model),
-        "layers": architecture.to_json()["layers"],
+        "layers": [layer_to_json(layer) for layer in architecture.layers],
         "matrices": [_matrix(stored, model) for stored in model.matrices],
         "provenance": dict(described.provenance),
         "configuration": dict(described.configuration),

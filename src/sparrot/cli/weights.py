@@ -10,7 +10,7 @@ from sparrot.cli.console import LEAST_COLUMNS
 from sparrot.cli.measuring import errors_of, measure
 
 if TYPE_CHECKING:
-    from sparrot.architecture import Architecture
+    from sparrot.architecture import AnyArchitecture
     from sparrot.engine.evaluation import LevelResult
     from sparrot.metrics import ErrorCounts
     from sparrot.model_file import ModelFile, WeightType
@@ -68,11 +68,11 @@ def export_weights(whole: Path, folder: Path, weights: Weights, on: str) -> Path
     return tried[-1].path
 
 
-def first_inputs(architecture: "Architecture") -> list[str]:
+def first_inputs(architecture: "AnyArchitecture") -> list[str]:
     """The input matrices of the first recurrent layer, of all directions; none if there is no such layer."""
     from sparrot.architecture import Recurrent, SharedRnn
 
-    for layer, given in zip(architecture.layers, architecture.shapes(), strict=False):
+    for layer, given in zip(architecture.encoder.layers, architecture.encoder.shapes(), strict=False):
         if isinstance(layer, Recurrent | SharedRnn):
             return [matrix.name for matrix in layer.matrices(given) if matrix.name.endswith(".input")]
     return []

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sparrot.architecture import Architecture
+from sparrot.architecture import AnyArchitecture
 from sparrot.audio import Seconds
 from sparrot.features import FeatureConfig
 
@@ -25,10 +25,10 @@ class FrameClock:
     centre: Seconds
 
     @classmethod
-    def of(cls, architecture: Architecture, features: FeatureConfig) -> "FrameClock":
+    def of(cls, architecture: AnyArchitecture, features: FeatureConfig) -> "FrameClock":
         """The clock of a model."""
         shift, stride = 0.0, 1
-        for layer in architecture.layers:
+        for layer in architecture.encoder.layers:
             reach = layer.reach()
             shift += stride * (reach.right - reach.left) / 2
             stride *= reach.stride
@@ -69,7 +69,7 @@ class Latency:
         return self.resampler + self.window + self.right_context + self.chunk
 
     @classmethod
-    def of(cls, architecture: Architecture, features: FeatureConfig, chunk_frames: int) -> "Latency":
+    def of(cls, architecture: AnyArchitecture, features: FeatureConfig, chunk_frames: int) -> "Latency":
         """The latency of a model for audio at its own rate."""
         hop = 1 / features.frame_rate_hz
         beyond = max(0, architecture.lookahead - (architecture.reduction - 1))

@@ -6,7 +6,7 @@ from functools import cached_property
 from itertools import product
 from typing import Final
 
-from sparrot.architecture import Architecture
+from sparrot.architecture import AnyArchitecture
 from sparrot.model_file.description import LevelDescription, Stop
 from sparrot.model_file.errors import FormatError
 from sparrot.model_file.fields import HEADER_OFFSET
@@ -23,7 +23,7 @@ class Network:
     n_vector_values: int
 
     @classmethod
-    def of(cls, architecture: Architecture, matrices: Sequence[MatrixLayout]) -> "Network":
+    def of(cls, architecture: AnyArchitecture, matrices: Sequence[MatrixLayout]) -> "Network":
         """That of an architecture."""
         return cls(matrices, sum(vector.size for vector in architecture.vectors()))
 

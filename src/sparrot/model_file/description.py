@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from sparrot.architecture import Architecture
+from sparrot.architecture import AnyArchitecture
 from sparrot.features import FeatureConfig
 from sparrot.model_file.layout import MatrixLayout
 from sparrot.text import SentencePieceTokens, Tokens
@@ -24,7 +24,7 @@ class ModelDescription:
     Raises ValueError if features or tokens do not fit the architecture.
     """
 
-    architecture: Architecture
+    architecture: AnyArchitecture
     features: FeatureConfig
     tokens: Tokens
     chunk_frames: int

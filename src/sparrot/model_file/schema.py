@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final, cast
 
-from sparrot.architecture import Architecture, Matrix
+from sparrot.architecture import AnyArchitecture, Matrix, architecture_from_json
 from sparrot.features import RESAMPLER, FeatureConfig
 from sparrot.model_file.counts import Network, check_counts
 from sparrot.model_file.description import FileDescription, LevelDescription, ModelDescription, Stop
@@ -129,7 +129,7 @@ def _level_json(level: LevelDescription) -> dict[str, Any]:
 
 
 def _model(fields: Fields, blob: bytes) -> ModelDescription:
-    architecture = fields.built("architecture", Architecture.from_json)
+    architecture = fields.built("architecture", architecture_from_json)
     empty = [matrix.name for matrix in architecture.matrices() if min(matrix.rows, matrix.columns) < 1]
     if empty:
         raise fields.refuse("architecture", f"makes an empty matrix of `{empty[0]}`")
@@ -169,7 +169,7 @@ def _blob_fields(described: Any) -> Fields:
     return Fields.of(described, "sentencepiece", {"bytes", "crc32"})
 
 
-def _matrices(fields: Fields, architecture: Architecture) -> tuple[MatrixLayout, ...]:
+def _matrices(fields: Fields, architecture: AnyArchitecture) -> tuple[MatrixLayout, ...]:
     described = list(fields.objects("matrices", _MATRIX_FIELDS))
     expected = architecture.matrices()
     if len(described) != len(expected):

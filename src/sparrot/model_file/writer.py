@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sparrot.architecture import Architecture, Matrix
+from sparrot.architecture import AnyArchitecture, Matrix
 from sparrot.atomic import atomic_write
 from sparrot.model_file.contents import check_description, file_header
 from sparrot.model_file.description import FileDescription, LevelDescription, Measured, ModelDescription, Stop
@@ -127,7 +127,7 @@ def _plan(
     return more_stops(pruned, n_levels, n_stops)
 
 
-def _check_parameters(architecture: Architecture, parameters: Parameters) -> None:
+def _check_parameters(architecture: AnyArchitecture, parameters: Parameters) -> None:
     shapes: dict[str, tuple[int, ...]] = {m.name: (m.rows, m.columns) for m in architecture.matrices()}
     shapes |= {vector.name: (vector.size,) for vector in architecture.vectors()}
     if not shapes:
@@ -145,7 +145,7 @@ def _check_parameters(architecture: Architecture, parameters: Parameters) -> Non
 
 
 def _vectors_by_level(
-    architecture: Architecture, parameters: Parameters, levels: Sequence[LevelToWrite]
+    architecture: AnyArchitecture, parameters: Parameters, levels: Sequence[LevelToWrite]
 ) -> list[Parameters]:
     """The vectors that differ by level, of each, sparsest first. Raises ValueError if a level has others."""
     sizes = {vector.name: vector.size for vector in architecture.vectors() if vector.by_level}
@@ -190,7 +190,7 @@ def _check_finite(parameters: Parameters, masks: Masks) -> None:
             )
 
 
-def _level(architecture: Architecture, masks: Masks, level: LevelToWrite, stop: int) -> LevelDescription:
+def _level(architecture: AnyArchitecture, masks: Masks, level: LevelToWrite, stop: int) -> LevelDescription:
     kept = {m.name: _n_kept(m, masks, stop) for m in architecture.matrices()}
     weights: dict[str, int] = {}
     left: dict[str, int] = {}
@@ -211,11 +211,11 @@ def _level(architecture: Architecture, masks: Masks, level: LevelToWrite, stop: 
     )
 
 
-def _overall_sparsity(architecture: Architecture, masks: Masks, stop: int) -> float:
+def _overall_sparsity(architecture: AnyArchitecture, masks: Masks, stop: int) -> float:
     return 1 - _parameters(architecture, masks, stop) / _parameters(architecture, {}, stop)
 
 
-def _parameters(architecture: Architecture, masks: Masks, stop: int) -> int:
+def _parameters(architecture: AnyArchitecture, masks: Masks, stop: int) -> int:
     """Weights that a stop keeps, and the values of all vectors."""
     vectors = sum(vector.size for vector in architecture.vectors())
     return vectors + sum(_n_kept(matrix, masks, stop) for matrix in architecture.matrices())
@@ -225,7 +225,7 @@ def _n_kept(matrix: Matrix, masks: Masks, stop: int) -> int:
     return masks[matrix.name].n_kept(stop) if matrix.name in masks else matrix.size
 
 
-def _stops(architecture: Architecture, masks: Masks, packed: Sequence[PackedStop]) -> tuple[Stop, ...]:
+def _stops(architecture: AnyArchitecture, masks: Masks, packed: Sequence[PackedStop]) -> tuple[Stop, ...]:
     ends = accumulate(own.n_bytes for own in packed)
     return tuple(
         Stop(

@@ -2,5 +2,6 @@
 
 from sparrot.nn.builder import Encoder as Encoder
 from sparrot.nn.builder import Front as Front
+from sparrot.nn.builder import Predictor as Predictor
 from sparrot.nn.builder import build_architecture as build_architecture
 from sparrot.nn.network import CtcNetwork as CtcNetwork

@@ -6,15 +6,18 @@ from typing import Any, ClassVar, Literal
 
 from sparrot.architecture import (
     Activation,
+    AnyArchitecture,
     Architecture,
     BatchNorm,
     Cell,
     Convolution,
+    Embedding,
     Layer,
     LayerNorm,
     Linear,
     Recurrent,
     SharedRnn,
+    Transducer,
     Window,
 )
 
@@ -110,10 +113,77 @@ class Encoder:
             )
 
 
-def build_architecture(input_width: int, front: Front, encoder: Encoder, n_tokens: int) -> Architecture:
-    """The architecture of a CTC recogniser: front, recurrent layers, fully connected layers, `output`."""
-    layers = [*_front(front, encoder), *_recurrent(encoder), *_connected(encoder), Linear("output", n_tokens)]
-    return Architecture(input_width, tuple(layers))
+@dataclass(frozen=True)
+class Predictor:
+    """What makes a transducer of a recogniser: a network of the text so far, and what joins it to the speech.
+
+    kind:       lstm, or stateless: only the last `context` tokens count (Ghodsi et al. 2020).
+    embedding:  values that stand for a token.
+    layers:     recurrent layers of an lstm, each of `cells` cells and, if given, a `projection`.
+    layer_norm: normalises the output of every recurrent layer.
+    joint:      values that both sides are added in. A side of another width ends in a linear layer; so does
+                every stateless predictor.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    kind: Literal["lstm", "stateless"] = "lstm"
+    embedding: int = 128
+    layers: int = 1
+    cells: int = 256
+    projection: int | None = None
+    layer_norm: bool = False
+    context: int = 2
+    joint: int = 256
+
+    def __post_init__(self) -> None:
+        sizes = {name: getattr(self, name) for name in ("embedding", "layers", "cells", "context", "joint")}
+        for name, size in sizes.items():
+            if size < 1:
+                raise ValueError(f"`{name}` of a predictor is at least 1; got {size}")
+        unused = ("context",) if self.kind == "lstm" else ("layers", "cells", "projection", "layer_norm")
+        given = [
+            f"`{f.name}`" for f in fields(self) if f.name in unused and getattr(self, f.name) != f.default
+        ]
+        if given:
+            raise ValueError(
+                f"a predictor of kind {self.kind} makes no use of {', '.join(given)}; leave that out, or choose "
+                "the other kind"
+            )
+
+    def build(self, n_tokens: int) -> Architecture:
+        """From tokens to the joint's values."""
+        layers: list[Layer] = [Embedding("predictor_embedding", n_tokens, self.embedding)]
+        if self.kind == "stateless":
+            layers.append(Window("predictor_context", self.context - 1, 0, 1))
+            layers.append(Linear("predictor_output", self.joint, "relu"))
+            return Architecture(1, tuple(layers))
+        for i in range(self.layers):
+            layers.append(Recurrent(f"predictor_lstm{i}", "lstm", self.cells, self.projection))
+            if self.layer_norm:
+                layers.append(LayerNorm(f"predictor_norm{i}"))
+        return Architecture(1, (*layers, *_to_width(self.joint, self.projection or self.cells, "predictor")))
+
+
+def build_architecture(
+    input_width: int, front: Front, encoder: Encoder, n_tokens: int, predictor: Predictor | None = None
+) -> AnyArchitecture:
+    """The architecture of a recogniser: front, recurrent layers, fully connected layers, `output`.
+
+    predictor: of a transducer; without one it is a CTC recogniser.
+    """
+    layers = (*_front(front, encoder), *_recurrent(encoder), *_connected(encoder))
+    if predictor is None:
+        return Architecture(input_width, (*layers, Linear("output", n_tokens)))
+    width = Architecture(input_width, layers).n_tokens
+    heard = Architecture(input_width, (*layers, *_to_width(predictor.joint, width, "encoder")))
+    return Transducer(heard, predictor.build(n_tokens), Linear("output", n_tokens))
+
+
+def _to_width(joint: int, given: int, side: str) -> Iterator[Layer]:
+    """A linear layer where a side of a transducer has another width than the joint."""
+    if given != joint:
+        yield Linear(f"{side}_output", joint)
 
 
 def _front(front: Front, encoder: Encoder) -> Iterator[Layer]:

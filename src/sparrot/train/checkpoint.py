@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sparrot.architecture import Architecture
+from sparrot.architecture import AnyArchitecture, architecture_from_json
 from sparrot.atomic import atomic_write
 from sparrot.features import FeatureConfig
 from sparrot.text import CharacterTokens, SentencePieceTokens, tokens_from_json
@@ -24,7 +24,7 @@ class Setup:
     """What a run is about: fixed when it starts."""
 
     config: Config
-    architecture: Architecture
+    architecture: AnyArchitecture
     features: FeatureConfig
     tokens: CharacterTokens | SentencePieceTokens
 
@@ -42,7 +42,7 @@ class Setup:
         """The set-up of `to_json`."""
         return cls(
             parse_config(described["config"], "of the checkpoint"),
-            Architecture.from_json(described["architecture"]),
+            architecture_from_json(described["architecture"]),
             FeatureConfig.from_json(described["features"]),
             tokens_from_json(described["tokens"], model),
         )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from sparrot.architecture import Architecture
+from sparrot.architecture import AnyArchitecture
 from sparrot.corpora.loading import load_features, load_waveform
 from sparrot.corpora.manifest import Utterance
 from sparrot.corpora.sources import read_sources
@@ -166,7 +166,7 @@ def heard_in(epoch: int, utterances: list[Utterance], config: Config) -> list[Ut
     return training_strings(utterances, config.data.strings, config.seed, epoch, shape)
 
 
-def require_room(data: TrainingData, architecture: Architecture) -> None:
+def require_room(data: TrainingData, architecture: AnyArchitecture) -> None:
     """Leaves out, or refuses, utterances with fewer output frames than their text needs at top speed.
 
     Raises ValueError that counts them unless `data.skip_too_short` is set.
