@@ -74,7 +74,7 @@ def test_a_predictor_looks_up_every_token():
 
 
 def test_an_output_is_logits():
-    with pytest.raises(ValueError, match="is its logits; got `relu` of them"):
+    with pytest.raises(ValueError, match="puts out its logits; got `relu` of them"):
         replace(TRANSDUCER, output=Linear("output", 5, "relu"))
 
 

@@ -117,8 +117,25 @@ def test_a_batch_may_hold_an_utterance_of_no_frames():
     torch.testing.assert_close(logits[0], module(frames[:1], torch.tensor([4]))[0][0])
 
 
-def test_dropout_follows_recurrent_layers_in_training_only():
-    module = CtcNetwork(Architecture(3, (Linear("fc", 8), Recurrent("rnn", "rnn", 50))), dropout=0.5)
+@pytest.mark.parametrize(
+    ("layers", "zeros"),
+    [
+        ((Recurrent("rnn", "rnn", 50), Linear("fc", 50), Linear("output", 9)), [0, 0.5, 0]),
+        ((Linear("fc", 50, "tanh"), LayerNorm("norm"), Recurrent("rnn", "rnn", 50)), [0, 0.5, 0]),
+        ((Recurrent("a", "rnn", 50), LayerNorm("norm"), Recurrent("b", "rnn", 50)), [0, 0.5, 0]),
+    ],
+)
+def test_dropout_follows_recurrent_layers_and_linear_ones_before_them(layers, zeros):
+    module = CtcNetwork(Architecture(3, layers), dropout=0.5)
+    found = []
+    for layer in module.layers.values():
+        layer.register_forward_pre_hook(lambda _, x: found.append((x[0] == 0.0).float().mean().item()))
+    module(torch.randn(2, 60, 3), torch.tensor([60, 60]))
+    assert found == pytest.approx(zeros, abs=0.1)
+
+
+def test_what_dropout_leaves_is_scaled_up_and_running_drops_nothing():
+    module = CtcNetwork(Architecture(3, (LayerNorm("norm"), Recurrent("rnn", "rnn", 50))), dropout=0.5)
     frames, lengths = torch.randn(2, 6, 3), torch.tensor([6, 6])
     in_training = module(frames, lengths)[0]
     dropped = in_training == 0.0

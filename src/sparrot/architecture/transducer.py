@@ -42,13 +42,11 @@ class Transducer:
             )
         if self.predictor.n_indices != self.output.size:
             raise ValueError(
-                f"the predictor of a transducer begins with an embedding of its {self.output.size} tokens; got "
-                f"{self.predictor.n_indices or 'none'}"
+                f"the predictor of a transducer begins with an embedding of its {self.output.size} tokens; "
+                f"got {self.predictor.n_indices or 'none'}"
             )
         if self.output.activation != "identity":
-            raise ValueError(
-                f"the output of a transducer is its logits; got `{self.output.activation}` of them"
-            )
+            raise ValueError(f"a transducer puts out its logits; got `{self.output.activation}` of them")
         for layer in self.predictor.layers:
             _require_looking_back(layer)
         for name, n_times in Counter(layer.name for layer in self.layers).items():
@@ -141,6 +139,6 @@ def _require_looking_back(layer: Layer) -> None:
     ahead = layer.reach().right > 0 or layer.reach().stride > 1
     if not isinstance(layer, _PREDICTOR_LAYERS) or backwards or ahead:
         raise ValueError(
-            f"layer `{layer.name}` cannot be in a predictor, which goes from one token to the next: it has an "
-            "embedding, then unidirectional recurrent layers, layer norms, linear layers and windows to the left"
+            f"layer `{layer.name}` cannot be in a predictor, which goes from one token to the next: it "
+            "has an embedding, then recurrent (one way) or linear layers, layer norms, windows to the left"
         )

@@ -5,3 +5,5 @@ from sparrot.nn.builder import Front as Front
 from sparrot.nn.builder import Predictor as Predictor
 from sparrot.nn.builder import build_architecture as build_architecture
 from sparrot.nn.network import CtcNetwork as CtcNetwork
+from sparrot.nn.network import Network as Network
+from sparrot.nn.transducer import TransducerNetwork as TransducerNetwork

@@ -68,8 +68,9 @@ class Front:
 
 @dataclass(frozen=True)
 class Encoder:
-    """A stack of equal recurrent layers, then fully connected ones.
+    """Fully connected layers, a stack of equal recurrent ones, and fully connected ones again.
 
+    input_fc:     sizes of the fully connected layers before the recurrent ones.
     layer_norm:   normalises the output of every recurrent layer, frame by frame.
     summed:       bidirectional layers of cell rnn share their input matrix and sum their directions, and have
                   `activation` in the place of tanh (Amodei et al. 2016).
@@ -77,7 +78,7 @@ class Encoder:
                   (the input products of summed ones), of the hidden fully connected ones and of a convolution
                   in front.
     reduce_after: number of the recurrent layer (from 1) after which frames are concatenated in pairs.
-    fc:           sizes of the hidden fully connected layers.
+    fc:           sizes of the hidden fully connected layers after them.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
@@ -91,6 +92,7 @@ class Encoder:
     layer_norm: bool = False
     batch_norm: bool = False
     reduce_after: int | None = None
+    input_fc: tuple[int, ...] = ()
     fc: tuple[int, ...] = ()
     activation: Activation = "clipped_relu"
 
@@ -147,8 +149,8 @@ class Predictor:
         ]
         if given:
             raise ValueError(
-                f"a predictor of kind {self.kind} makes no use of {', '.join(given)}; leave that out, or choose "
-                "the other kind"
+                f"a predictor of kind {self.kind} makes no use of {', '.join(given)}; leave that out, or "
+                "choose the other kind"
             )
 
     def build(self, n_tokens: int) -> Architecture:
@@ -172,7 +174,12 @@ def build_architecture(
 
     predictor: of a transducer; without one it is a CTC recogniser.
     """
-    layers = (*_front(front, encoder), *_recurrent(encoder), *_connected(encoder))
+    layers = (
+        *_front(front, encoder),
+        *_connected(encoder, "input_fc", encoder.input_fc),
+        *_recurrent(encoder),
+        *_connected(encoder, "fc", encoder.fc),
+    )
     if predictor is None:
         return Architecture(input_width, (*layers, Linear("output", n_tokens)))
     width = Architecture(input_width, layers).n_tokens
@@ -207,8 +214,8 @@ def _recurrent(encoder: Encoder) -> Iterator[Layer]:
             yield Window("reduction", 0, 1, 2)
 
 
-def _connected(encoder: Encoder) -> Iterator[Layer]:
-    for i, size in enumerate(encoder.fc):
-        yield Linear(f"fc{i}", size, encoder.activation)
+def _connected(encoder: Encoder, name: str, sizes: tuple[int, ...]) -> Iterator[Layer]:
+    for i, size in enumerate(sizes):
+        yield Linear(f"{name}{i}", size, encoder.activation)
         if encoder.batch_norm:
-            yield BatchNorm(f"fc{i}_norm")
+            yield BatchNorm(f"{name}{i}_norm")
