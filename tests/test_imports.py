@@ -29,7 +29,8 @@ ALLOWED = {
     "_core": set(),
     "engine": SHARED | {"_core", "corpora"},  # corpora: what is recognised to measure a level
     "sparsity": set(),
-    "nn": SHARED | {"sparsity"},
+    "_training": set(),
+    "nn": SHARED | {"sparsity", "_training"},
     "corpora": SHARED,
     "train": SHARED | {"nn", "sparsity", "corpora"},
     "report": SHARED,
