@@ -111,7 +111,7 @@ fuzz: $(STAMPS)/fuzz
 # Environments of their own, which see the packages of $(VENV) and have the extension with sanitizers in it.
 # Their libraries must be loaded before Python; Python's own memory at exit is no leak of ours.
 SANITIZED := build/sanitized
-SANITIZED_TESTS ?= tests/test_core.py tests/kernels tests/model_file tests/fuzz $(addprefix tests/engine/test_, \
+SANITIZED_TESTS ?= tests/test_core.py tests/kernels tests/model_file tests/fuzz tests/nn/test_lattice.py $(addprefix tests/engine/test_, \
   network.py embedding.py batch_norm.py shared_rnn.py decoders.py prefix_beam.py search_truth.py transducer.py \
   encoder.py intake.py recognizer.py stream.py switching.py threads.py misuse.py)
 THREAD_SANITIZED_TESTS ?= $(addprefix tests/engine/test_,switching.py threads.py misuse.py)

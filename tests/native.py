@@ -25,6 +25,7 @@ X86 = {
     "avx512": AVX512,
     "avx512vnni": (*AVX512, "-mavx512vnni", "-mavx512bf16", "-mavx512vbmi"),
 }
+LOOPS = ("-fopenmp-simd", "-fno-trapping-math", "-ffp-contract=fast")
 ARM = {"neon": (), "neondot": ("-march=armv8.2-a+dotprod",)}
 
 

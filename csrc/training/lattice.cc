@@ -1,7 +1,8 @@
 #include "training/lattice.h"
 
-#include <cmath>
+#include <algorithm>
 #include <limits>
+#include <utility>
 #include <vector>
 
 namespace sparrot {
@@ -9,61 +10,96 @@ namespace {
 
 constexpr double kNever = -std::numeric_limits<double>::infinity();
 
-double LogAdd(double a, double b) {
-  const double low = a < b ? a : b, high = a < b ? b : a;
-  return low == kNever ? high : high + std::log1p(std::exp(low - high));
+// Values at the nodes of one diagonal or more, t + u = d, by u: −1 … labels + 1. The blank of a node leads to the same
+// place of the next diagonal, its label one place on, so that a diagonal is computed without order. Where a diagonal has
+// no node, there is −∞, or what no existing edge leads to.
+class Diagonals {
+ public:
+  Diagonals(std::size_t n, std::size_t labels) : stride_(labels + 3), values_(n * stride_, kNever) {}
+  double* operator[](std::size_t d) { return values_.data() + d * stride_ + 1; }
+
+ private:
+  std::size_t stride_;
+  std::vector<double> values_;
+};
+
+struct Range {
+  std::size_t first, last;
+  std::size_t size() const { return last + 1 - first; }
+};
+
+template <class Real>
+Range NodesOf(const Lattice<Real>& lattice, std::size_t d) {
+  return {d < lattice.frames ? 0 : d + 1 - lattice.frames, std::min(d, lattice.labels)};
 }
 
-// log α(t, u): all ways from the beginning to each node, [frames][labels + 1] (Graves 2012, eq. 16).
 template <class Real>
-std::vector<double> Forward(const Lattice<Real>& lattice) {
-  const std::size_t nodes = lattice.labels + 1;
-  std::vector<double> alpha(lattice.frames * nodes, kNever);
-  alpha[0] = 0;
-  for (std::size_t t = 0; t < lattice.frames; ++t) {
-    for (std::size_t u = 0; u < nodes; ++u) {
-      double& to = alpha[t * nodes + u];
-      if (t > 0) to = alpha[(t - 1) * nodes + u] + lattice.edges[2 * ((t - 1) * lattice.width + u)];
-      if (u > 0) to = LogAdd(to, alpha[t * nodes + u - 1] + lattice.edges[2 * (t * lattice.width + u - 1) + 1]);
-    }
+void ReadEdges(const Lattice<Real>& lattice, std::size_t d, double* blank, double* label) {
+  const Range nodes = NodesOf(lattice, d);
+  for (std::size_t u = nodes.first; u <= nodes.last; ++u) {
+    const Real* edges = lattice.edges + 2 * ((d - u) * lattice.width + u);
+    blank[u] = edges[0];
+    label[u] = u < lattice.labels ? edges[1] : kNever;
   }
-  return alpha;
 }
 
-// Goes back through the lattice with β(t, u), all ways from each node to the end (eq. 18), one row at a time. An edge
-// has the probability α(before) · p(edge) · β(after) / p(text).
 template <class Real>
-void Occupy(const Lattice<Real>& lattice, const std::vector<double>& alpha, double loss, Real* gradient) {
-  const std::size_t nodes = lattice.labels + 1;
-  std::vector<double> beta(nodes, kNever);  // of the row below, then of this one
-  for (std::size_t t = lattice.frames; t-- > 0;) {
-    for (std::size_t u = nodes; u-- > 0;) {
-      const Real* edges = lattice.edges + 2 * (t * lattice.width + u);
-      Real* to = gradient + 2 * (t * lattice.width + u);
-      const double before = alpha[t * nodes + u] + loss;
-      const bool is_last = u + 1 == nodes;
-      const double below = t + 1 == lattice.frames ? (is_last ? 0 : kNever) : beta[u];
-      const double by_blank = below + edges[0];
-      const double by_label = is_last ? kNever : beta[u + 1] + edges[1];
-      to[0] = static_cast<Real>(-std::exp(before + by_blank));
-      if (!is_last) to[1] = static_cast<Real>(-std::exp(before + by_label));
-      beta[u] = LogAdd(by_blank, by_label);
-    }
+void WriteEdges(const Lattice<Real>& lattice, std::size_t d, const double* blank, const double* label, Real* gradient) {
+  const Range nodes = NodesOf(lattice, d);
+  for (std::size_t u = nodes.first; u <= nodes.last; ++u) {
+    Real* to = gradient + 2 * ((d - u) * lattice.width + u);
+    to[0] = static_cast<Real>(blank[u]);
+    if (u < lattice.labels) to[1] = static_cast<Real>(label[u]);
+  }
+}
+
+// log α(t, u): all ways from the beginning to a node (Graves 2012, eq. 16). Returns those to the end.
+template <class Real>
+double GoForward(const Lattice<Real>& lattice, const LatticeKernels& kernels, Diagonals& alpha) {
+  Diagonals edges(2, lattice.labels);
+  double *const blank = edges[0], *const label = edges[1];
+  alpha[0][0] = 0;
+  for (std::size_t d = 1; d < lattice.frames + lattice.labels; ++d) {
+    const Range nodes = NodesOf(lattice, d);
+    ReadEdges(lattice, d - 1, blank, label);
+    kernels.advance(alpha[d - 1] + nodes.first, blank + nodes.first, label + nodes.first, alpha[d] + nodes.first,
+                    nodes.size());
+  }
+  const std::size_t last = (lattice.frames - 1) * lattice.width + lattice.labels;
+  return alpha[lattice.frames + lattice.labels - 1][lattice.labels] + static_cast<double>(lattice.edges[2 * last]);
+}
+
+// With log β(t, u): all ways from a node to the end (eq. 18). An alignment takes an edge with the probability
+// α(t, u) p(edge) β(where it leads) / p(text), which is minus the slope of the loss in log p(edge) (eq. 20).
+template <class Real>
+void GoBack(const Lattice<Real>& lattice, const LatticeKernels& kernels, Diagonals& alpha, double loss,
+            Real* gradient) {
+  Diagonals edges(2, lattice.labels), beta(2, lattice.labels);
+  double *const blank = edges[0], *const label = edges[1];
+  double *after = beta[0], *to = beta[1];
+  after[lattice.labels] = 0;  // where the blank of the last node leads
+  for (std::size_t d = lattice.frames + lattice.labels; d-- > 0;) {
+    const auto [first, size] = std::pair(NodesOf(lattice, d).first, NodesOf(lattice, d).size());
+    ReadEdges(lattice, d, blank, label);
+    kernels.retreat(after + first, blank + first, label + first, to + first, size);
+    kernels.occupy(alpha[d] + first, loss, blank + first, size);
+    kernels.occupy(alpha[d] + first, loss, label + first, size);
+    WriteEdges(lattice, d, blank, label, gradient);
+    std::swap(after, to);
   }
 }
 
 }  // namespace
 
 template <class Real>
-double LatticeLoss(const Lattice<Real>& lattice, Real* gradient) {
-  const std::vector<double> alpha = Forward(lattice);
-  const std::size_t last = (lattice.frames - 1) * lattice.width + lattice.labels;
-  const double loss = -(alpha.back() + lattice.edges[2 * last]);
-  if (gradient != nullptr) Occupy(lattice, alpha, loss, gradient);
+double LatticeLoss(const Lattice<Real>& lattice, const LatticeKernels& kernels, Real* gradient) {
+  Diagonals alpha(lattice.frames + lattice.labels, lattice.labels);
+  const double loss = -GoForward(lattice, kernels, alpha);
+  if (gradient != nullptr) GoBack(lattice, kernels, alpha, loss, gradient);
   return loss;
 }
 
-template double LatticeLoss(const Lattice<float>&, float*);
-template double LatticeLoss(const Lattice<double>&, double*);
+template double LatticeLoss(const Lattice<float>&, const LatticeKernels&, float*);
+template double LatticeLoss(const Lattice<double>&, const LatticeKernels&, double*);
 
 }  // namespace sparrot

@@ -3,6 +3,8 @@
 
 #include <cstddef>
 
+#include "training/lattice_kernels.h"
+
 namespace sparrot {
 
 // The lattice of one utterance. At node (t, u), t of its frames are over and u of its labels are out; the blank leads
@@ -24,9 +26,9 @@ struct Lattice {
 // gradient: null, or [frames][width][2] like the edges: minus the probability that an alignment takes the edge.
 // Only edges that count are written. NaN if no alignment is possible, for the loss is infinite then.
 template <class Real>
-double LatticeLoss(const Lattice<Real>& lattice, Real* gradient);
+double LatticeLoss(const Lattice<Real>& lattice, const LatticeKernels& kernels, Real* gradient);
 
-extern template double LatticeLoss(const Lattice<float>&, float*);
-extern template double LatticeLoss(const Lattice<double>&, double*);
+extern template double LatticeLoss(const Lattice<float>&, const LatticeKernels&, float*);
+extern template double LatticeLoss(const Lattice<double>&, const LatticeKernels&, double*);
 
 }  // namespace sparrot

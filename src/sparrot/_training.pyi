@@ -1,4 +1,40 @@
+"""What only the training half computes in C++. Arrays are tensors: contiguous, detached and on the CPU.
+
+threads: how many may run. isa: an instruction set of `sparrot._core.available_kernels()`, None for the best.
+"""
+
 from torch import Tensor
+
+def edge_log_probs(
+    logits: Tensor,
+    targets: Tensor,
+    lengths: Tensor,
+    target_lengths: Tensor,
+    edges: Tensor,
+    normalisers: Tensor,
+    *,
+    threads: int,
+    isa: str | None = None,
+) -> None:
+    """Writes the edges of transducer lattices, as `sparrot.nn.edge_log_probs` returns them.
+
+    edges, normalisers: (batch, T, U + 1, 2); the latter are for `edge_gradients`.
+    Raises ValueError, before anything is written, if a length, a target or a size is wrong.
+    """
+
+def edge_gradients(
+    logits: Tensor,
+    targets: Tensor,
+    lengths: Tensor,
+    target_lengths: Tensor,
+    normalisers: Tensor,
+    slopes: Tensor,
+    gradient: Tensor,
+    *,
+    threads: int,
+    isa: str | None = None,
+) -> None:
+    """Writes the gradient in the logits from that in the edges, `slopes`. Raises as `edge_log_probs`."""
 
 def lattice_losses(
     edges: Tensor,
@@ -8,14 +44,10 @@ def lattice_losses(
     gradient: Tensor | None,
     *,
     threads: int,
+    isa: str | None = None,
 ) -> None:
-    """Writes −log p(text | speech) of transducer lattices and the gradient with respect to their edges.
+    """Writes −log p(text | speech) of each lattice, float64 (batch,), and the gradient in its edges.
 
-    edges:    float32 or float64 (batch, n_frames, width, 2), log-probabilities of blank and label.
-    lengths, target_lengths: int64 (batch,).
-    losses:   float64 (batch,), written.
-    gradient: like edges, written where edges count; None if nobody needs it.
-
-    All contiguous, on the CPU, and detached. Raises ValueError, before anything is written, if a length or
-    a size is wrong.
+    gradient: like the edges; written where they count, and nowhere else.
+    Raises ValueError, before anything is written, if a length or a size is wrong.
     """

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from native import ARM, FLAGS, ROOT, X86, build, is_x86, run, tool
+from native import ARM, FLAGS, LOOPS, ROOT, X86, build, is_x86, run, tool
 
 OTHERS = ("csrc/kernels/scalar", "csrc/kernels/dispatch", "csrc/layout/pieces", "csrc/layout/buffer")
 
@@ -37,23 +37,19 @@ def test_arm_agrees(tmp_path):
         assert f"{name}: 0 of" in printed
 
 
-@pytest.mark.parametrize("name", X86)
-def test_files_for_different_processors_share_no_inline_function(name, tmp_path):
+PER_PROCESSOR = {f"csrc/kernels/{name}": own for name, own in X86.items()} | {
+    f"csrc/training/lattice_{name}": (*LOOPS, *X86[name]) for name in ("avx2", "avx512")
+}
+
+
+@pytest.mark.parametrize("file", PER_PROCESSOR)
+def test_files_for_different_processors_share_no_inline_function(file, tmp_path):
     """The linker keeps one copy of such a function, and it may be the one that the processor cannot run."""
     if not is_x86():
         pytest.skip("this processor has no AVX")
-    nm = tool("nm")
-    run(
-        tool("g++"),
-        *FLAGS,
-        "-O3",
-        *X86[name],
-        "-Icsrc",
-        "-c",
-        f"csrc/kernels/{name}.cc",
-        "-o",
-        tmp_path / "object.o",
-    )
-    defined = [line.split()[-2:] for line in run(nm, "--defined-only", tmp_path / "object.o").splitlines()]
+    nm, compiled = tool("nm"), tmp_path / "object.o"
+    flags = (*FLAGS, "-O3", *PER_PROCESSOR[file])
+    run(tool("g++"), *flags, "-Icsrc", "-c", f"{file}.cc", "-o", compiled)
+    defined = [line.split()[-2:] for line in run(nm, "--defined-only", compiled).splitlines()]
     assert [symbol for kind, symbol in defined if kind in "WVuvwi"] == []
     assert len([symbol for kind, symbol in defined if kind.isupper()]) == 1

@@ -5,6 +5,7 @@
 
 namespace sparrot {
 
+void BindEdges(nanobind::module_& module);
 void BindLattice(nanobind::module_& module);
 
 }  // namespace sparrot

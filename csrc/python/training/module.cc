@@ -1,3 +1,6 @@
 #include "python/training/bindings.h"
 
-NB_MODULE(_training, module) { sparrot::BindLattice(module); }
+NB_MODULE(_training, module) {
+  sparrot::BindEdges(module);
+  sparrot::BindLattice(module);
+}

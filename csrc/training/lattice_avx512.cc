@@ -1,0 +1,23 @@
+// AVX-512.
+#include <cstddef>
+#include <cstdint>
+
+#include "training/lattice_kernels.h"
+
+namespace sparrot {
+namespace {
+
+#include "training/lattice_loops.h"
+
+}  // namespace
+
+const LatticeKernels kAvx512LatticeKernels{
+    .name = "avx512",
+    .float32 = {Normalise<float>, Descend<float>},
+    .float64 = {Normalise<double>, Descend<double>},
+    .advance = Advance,
+    .retreat = Retreat,
+    .occupy = Occupy,
+};
+
+}  // namespace sparrot
