@@ -13,6 +13,7 @@ import numpy as np
 from reference_ctc import add, log_softmax
 from rounding import Rounded
 from sparrot.engine.hypothesis import Hypothesis, TokenHit
+from sparrot.engine.transducer import ModelLevel
 
 Weights = dict[str, np.ndarray]
 
@@ -35,10 +36,10 @@ class Compiled:
         return self._model.start(level)
 
     def predict(self, level, token, known):
-        return self._model.predict(level, token, known[0])
+        return self._model.predict([level], [token], known[0])
 
     def log_probs(self, level, frame, known):
-        return log_softmax([self._model.join(level, frame.tolist(), known[1])])[0].tolist()
+        return log_softmax(self._model.join([level], frame[None], known[1]))[0].tolist()
 
 
 class Path(NamedTuple):
@@ -58,23 +59,23 @@ class Sequence:
 
 
 class BeamSearch:
-    """See `sparrot.engine.transducer.TransducerDecoder`; levels are names here and numbers to the model."""
+    """See `sparrot.engine.transducer.TransducerBeamDecoder`."""
 
-    def __init__(self, model: Model, levels, beam=4, *, margin=10.0, settle_frames=50) -> None:
-        self.model, self.levels, self.beam = model, list(levels), beam
+    def __init__(self, model: Model, beam=4, *, margin=10.0, settle_frames=50) -> None:
+        self.model, self.beam = model, beam
         self.margin, self.settle_frames = margin, settle_frames
         self.kept: dict[tuple[int, ...], Sequence] = {}  # the best first
         self.n_frames = 0
 
-    def accept(self, frames, level: str, blank_penalty: float = 0.0) -> None:
+    def accept(self, frames, level: ModelLevel, blank_penalty: float = 0.0) -> None:
         for frame in np.asarray(frames, np.float32):
             if self.n_frames == 0:
-                self.kept = {(): Sequence(0.0, Path(0.0, ()), self.model.start(self.levels.index(level)))}
+                self.kept = {(): Sequence(0.0, Path(0.0, ()), self.model.start(level.number))}
             self.step(frame, level, blank_penalty)
             self.n_frames += 1
 
-    def step(self, frame: np.ndarray, level: str, blank_penalty: float) -> None:
-        number = self.levels.index(level)
+    def step(self, frame: np.ndarray, level: ModelLevel, blank_penalty: float) -> None:
+        number = level.number
         stayed: dict[tuple[int, ...], Sequence] = {}
         grown: list[tuple[tuple[int, ...], Sequence]] = []
         rows = {tokens: self.model.log_probs(number, frame, s.known) for tokens, s in self.kept.items()}
@@ -84,7 +85,7 @@ class BeamSearch:
             stayed[tokens] = Sequence(sequence.total + blank, path, sequence.known)
         for tokens, sequence in self.kept.items():
             for token, log_prob in enumerate(rows[tokens][1:], start=1):
-                hit = TokenHit(token, self.n_frames, log_prob, level)
+                hit = TokenHit(token, self.n_frames, log_prob, level.name)
                 path = Path(sequence.best.log_prob + log_prob, (*sequence.best.hits, hit))
                 total, longer = sequence.total + log_prob, (*tokens, token)
                 if longer in stayed:
@@ -121,17 +122,17 @@ class BeamSearch:
         return self.n_frames - 1 - hits[-1].frame if hits else self.n_frames
 
 
-def greedy(model: Model, frames, level: str, blank_penalty: float = 0.0) -> Hypothesis:
+def greedy(model: Model, frames, level: ModelLevel, blank_penalty: float = 0.0) -> Hypothesis:
     """The best token of every frame, of equals the lowest."""
-    known, hits, total = model.start(0), [], 0.0
+    known, hits, total = model.start(level.number), [], 0.0
     for number, frame in enumerate(np.asarray(frames, np.float32)):
-        row = model.log_probs(0, frame, known)
+        row = model.log_probs(level.number, frame, known)
         row[0] -= blank_penalty
         token = row.index(max(row))
         total += row[token]
         if token != 0:
-            hits.append(TokenHit(token, number, row[token], level))
-            known = model.predict(0, token, known)
+            hits.append(TokenHit(token, number, row[token], level.name))
+            known = model.predict(level.number, token, known)
     return Hypothesis(tuple(hits), total)
 
 

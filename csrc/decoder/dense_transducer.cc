@@ -70,13 +70,14 @@ std::size_t DenseTransducer::CheckedToken(std::int32_t token) const {
   return static_cast<std::size_t>(token);
 }
 
-void DenseTransducer::Join(Level level, std::span<const float> frame,
+void DenseTransducer::Join(std::span<const Level> levels, const Rows<const float>& frames,
                            const Rows<const float>& outputs, const Rows<float>& logits) const {
-  const DenseJoint& joint = joints_[Checked(level)];
-  std::vector<float> hidden(joint.bias.size());
+  std::vector<float> hidden(joints_.front().bias.size());
   for (std::size_t i = 0; i < outputs.n; ++i) {
+    const DenseJoint& joint = joints_[Checked(levels[i])];
     for (std::size_t k = 0; k < hidden.size(); ++k) {
-      const double sum = Dot(joint.encoder.Row(k), frame) + Dot(joint.predictor.Row(k), outputs[i]);
+      const double sum =
+          Dot(joint.encoder.Row(k), frames[i]) + Dot(joint.predictor.Row(k), outputs[i]);
       hidden[k] = static_cast<float>(std::tanh(sum + static_cast<double>(joint.bias[k])));
     }
     for (std::size_t k = 0; k < n_tokens(); ++k) {
@@ -112,12 +113,12 @@ void DenseLstmTransducer::Start(Level level, std::span<float> state,
   std::copy_n(state.begin(), cells(), output.begin());
 }
 
-void DenseLstmTransducer::Predict(Level level, std::span<const std::int32_t> tokens,
+void DenseLstmTransducer::Predict(std::span<const Level> levels,
+                                  std::span<const std::int32_t> tokens,
                                   const Rows<const float>& states, const Rows<float>& next_states,
                                   const Rows<float>& outputs) const {
-  const Predictor& predictor = predictors_[Checked(level)];
   for (std::size_t i = 0; i < tokens.size(); ++i) {
-    Step(predictor, tokens[i], states[i], next_states[i]);
+    Step(predictors_[Checked(levels[i])], tokens[i], states[i], next_states[i]);
     std::copy_n(next_states[i].begin(), cells(), outputs[i].begin());
   }
 }
@@ -164,12 +165,13 @@ void DenseStatelessTransducer::Start(Level level, std::span<float> state,
   state[0] = static_cast<float>(kBlank);
 }
 
-void DenseStatelessTransducer::Predict(Level level, std::span<const std::int32_t> tokens,
+void DenseStatelessTransducer::Predict(std::span<const Level> levels,
+                                       std::span<const std::int32_t> tokens,
                                        const Rows<const float>& states,
                                        const Rows<float>& next_states,
                                        const Rows<float>& outputs) const {
-  const Predictor& predictor = predictors_[Checked(level)];
   for (std::size_t i = 0; i < tokens.size(); ++i) {
+    const Predictor& predictor = predictors_[Checked(levels[i])];
     Step(predictor, static_cast<std::int32_t>(states[i][0]), tokens[i], outputs[i]);
     next_states[i][0] = static_cast<float>(tokens[i]);  // exact up to 2^24 tokens
   }

@@ -34,8 +34,8 @@ struct DenseJoint {
 // Sums are taken in double from the first column on, and what leaves a layer is rounded to float32.
 class DenseTransducer : public TransducerModel {
  public:
-  void Join(Level level, std::span<const float> frame, const Rows<const float>& outputs,
-            const Rows<float>& logits) const override;
+  void Join(std::span<const Level> levels, const Rows<const float>& frames,
+            const Rows<const float>& outputs, const Rows<float>& logits) const override;
 
  protected:
   // Throws std::invalid_argument, with a sentence, if there is no level or shapes do not fit.
@@ -71,8 +71,9 @@ class DenseLstmTransducer final : public DenseTransducer {
 
   Sizes sizes() const override;
   void Start(Level level, std::span<float> state, std::span<float> output) const override;
-  void Predict(Level level, std::span<const std::int32_t> tokens, const Rows<const float>& states,
-               const Rows<float>& next_states, const Rows<float>& outputs) const override;
+  void Predict(std::span<const Level> levels, std::span<const std::int32_t> tokens,
+               const Rows<const float>& states, const Rows<float>& next_states,
+               const Rows<float>& outputs) const override;
 
  private:
   std::size_t cells() const { return predictors_.front().recurrent.columns; }
@@ -96,8 +97,9 @@ class DenseStatelessTransducer final : public DenseTransducer {
 
   Sizes sizes() const override;
   void Start(Level level, std::span<float> state, std::span<float> output) const override;
-  void Predict(Level level, std::span<const std::int32_t> tokens, const Rows<const float>& states,
-               const Rows<float>& next_states, const Rows<float>& outputs) const override;
+  void Predict(std::span<const Level> levels, std::span<const std::int32_t> tokens,
+               const Rows<const float>& states, const Rows<float>& next_states,
+               const Rows<float>& outputs) const override;
 
  private:
   void Step(const Predictor& predictor, std::int32_t before, std::int32_t token,

@@ -7,10 +7,9 @@ namespace sparrot {
 
 PredictorCache::PredictorCache(std::shared_ptr<const TransducerModel> model, std::size_t n_idle)
     : model_(std::move(model)),
-      sizes_(model_->sizes()),
       n_idle_(n_idle),
-      states_{sizes_.state, {}},
-      outputs_{sizes_.output, {}} {}
+      states_{model_->sizes().state, {}},
+      outputs_{model_->sizes().output, {}} {}
 
 PredictorCache::Entry PredictorCache::Start(Level level) {
   const Entry entry = NewSlot(0, kBlank, level);
@@ -18,24 +17,13 @@ PredictorCache::Entry PredictorCache::Start(Level level) {
   return entry;
 }
 
-void PredictorCache::Advance(Level level, std::span<const Context> contexts,
-                             std::vector<Entry>& entries) {
-  entries.clear();
-  std::vector<Entry> fresh;
-  std::vector<Context> unknown;
-  for (const Context& context : contexts) {
-    const std::uint64_t before = slots_[context.before].serial;
-    Entry entry = Find(before, context.token, level);
-    if (entry != kNone) {
-      Hold(entry);
-    } else {
-      entry = NewSlot(before, context.token, level);
-      fresh.push_back(entry);
-      unknown.push_back(context);
-    }
-    entries.push_back(entry);
-  }
-  if (!fresh.empty()) Predict(level, fresh, unknown);
+PredictorCache::Entry PredictorCache::Hold(Level level, const Context& context) {
+  const std::uint64_t before = slots_[context.before].serial;
+  const Entry found = Find(before, context.token, level);
+  if (found != kNone) return Hold(found);
+  const Entry entry = NewSlot(before, context.token, level);
+  pending_.push_back({Hold(entry), Hold(context.before)});
+  return entry;
 }
 
 PredictorCache::Entry PredictorCache::Hold(Entry entry) {
@@ -53,13 +41,46 @@ void PredictorCache::Release(Entry entry) {
   if (n_idle > n_idle_) ForgetOldest();
 }
 
+void PredictorCache::Predict(std::span<PredictorCache* const> caches) {
+  std::vector<Level> levels;
+  std::vector<std::int32_t> tokens;
+  std::vector<float> states;
+  for (const PredictorCache* const cache : caches) {
+    for (const Pending& each : cache->pending_) {
+      levels.push_back(cache->slots_[each.entry].level);
+      tokens.push_back(cache->slots_[each.entry].token);
+      const std::span<const float> state = cache->states_.Row(each.before);
+      states.insert(states.end(), state.begin(), state.end());
+    }
+  }
+  const std::size_t n = tokens.size();
+  if (n == 0) return;
+  const TransducerModel& model = *caches.front()->model_;
+  const TransducerModel::Sizes sizes = model.sizes();
+  std::vector<float> next_states(n * sizes.state), outputs(n * sizes.output);
+  const Rows<float> to_states{next_states.data(), n, sizes.state};
+  const Rows<float> to_outputs{outputs.data(), n, sizes.output};
+  model.Predict(levels, tokens, {states.data(), n, sizes.state}, to_states, to_outputs);
+  std::size_t row = 0;
+  for (PredictorCache* const cache : caches) {
+    for (const Pending& each : cache->pending_) {
+      std::ranges::copy(to_states[row], cache->states_.Row(each.entry).begin());
+      std::ranges::copy(to_outputs[row], cache->outputs_.Row(each.entry).begin());
+      ++row;
+    }
+    cache->Settle();
+  }
+}
+
 std::size_t PredictorCache::bytes() const {
   const std::size_t n_floats = states_.values.capacity() + outputs_.values.capacity();
-  return slots_.capacity() * sizeof(Slot) + n_floats * sizeof(float);
+  return slots_.capacity() * sizeof(Slot) + pending_.capacity() * sizeof(Pending) +
+         n_floats * sizeof(float);
 }
 
 void PredictorCache::Clear() {
   slots_ = std::vector<Slot>();
+  pending_ = std::vector<Pending>();
   states_.values = std::vector<float>();
   outputs_.values = std::vector<float>();
   clock_ = 0;
@@ -90,26 +111,14 @@ PredictorCache::Entry PredictorCache::NewSlot(std::uint64_t before, std::int32_t
   return entry;
 }
 
-void PredictorCache::Predict(Level level, std::span<const Entry> fresh,
-                             std::span<const Context> contexts) {
-  const std::size_t n = fresh.size();
-  std::vector<std::int32_t> tokens;
-  std::vector<float> states;
-  for (std::size_t i = 0; i < n; ++i) {
-    tokens.push_back(contexts[i].token);
-    const std::span<const float> state = states_.Row(contexts[i].before);
-    states.insert(states.end(), state.begin(), state.end());
+// Lets go of what was pending.
+void PredictorCache::Settle() {
+  n_predicted_ += static_cast<std::int64_t>(pending_.size());
+  for (const Pending& each : pending_) {
+    Release(each.before);
+    Release(each.entry);
   }
-  std::vector<float> next_states(n * sizes_.state);
-  std::vector<float> outputs(n * sizes_.output);
-  const Rows<float> to_states{next_states.data(), n, sizes_.state};
-  const Rows<float> to_outputs{outputs.data(), n, sizes_.output};
-  model_->Predict(level, tokens, {states.data(), n, sizes_.state}, to_states, to_outputs);
-  for (std::size_t i = 0; i < n; ++i) {
-    std::ranges::copy(to_states[i], states_.Row(fresh[i]).begin());
-    std::ranges::copy(to_outputs[i], outputs_.Row(fresh[i]).begin());
-  }
-  n_predicted_ += static_cast<std::int64_t>(n);
+  pending_.clear();
 }
 
 void PredictorCache::ForgetOldest() {

@@ -32,15 +32,19 @@ class PredictorCache {
   // The entry before the first token; the caller holds it.
   Entry Start(Level level);
 
-  // The entries of contexts, found or predicted in one call of the model; the caller holds them.
-  void Advance(Level level, std::span<const Context> contexts, std::vector<Entry>& entries);
+  // The entry of a context; the caller holds it. If it is new it is pending until `Predict`.
+  Entry Hold(Level level, const Context& context);
 
   // `entry` once more; the caller holds it.
   Entry Hold(Entry entry);
 
   void Release(Entry entry);
 
+  // Of an entry that is not pending.
   std::span<const float> Output(Entry entry) const { return outputs_.Row(entry); }
+
+  // Computes what is pending in caches of one model, in one call of it.
+  static void Predict(std::span<PredictorCache* const> caches);
 
   // Contexts that the model was asked for.
   std::int64_t n_predicted() const { return n_predicted_; }
@@ -60,6 +64,12 @@ class PredictorCache {
     std::uint64_t idle_since;
   };
 
+  // An entry to be computed; both are held until then.
+  struct Pending {
+    Entry entry;
+    Entry before;
+  };
+
   // As many rows as there are slots.
   struct Table {
     std::size_t width;
@@ -73,14 +83,14 @@ class PredictorCache {
 
   Entry Find(std::uint64_t before, std::int32_t token, Level level) const;
   Entry NewSlot(std::uint64_t before, std::int32_t token, Level level);
-  void Predict(Level level, std::span<const Entry> fresh, std::span<const Context> contexts);
+  void Settle();
   void ForgetOldest();
 
   std::shared_ptr<const TransducerModel> model_;
-  TransducerModel::Sizes sizes_;
   std::size_t n_idle_;
   std::vector<Slot> slots_;
   Table states_, outputs_;
+  std::vector<Pending> pending_;
   std::uint64_t clock_ = 0;  // counts entries made and given up
   std::int64_t n_predicted_ = 0;
 };

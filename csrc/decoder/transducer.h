@@ -14,9 +14,10 @@ namespace sparrot {
 // model's own affair: an output may well be what the joint network adds up (W_p p + b), a state h
 // and c as the kernels keep them, padded to strips. Rows are dense, float32, and not aligned.
 //
-// Every method is a function of its arguments alone, and a row of the result of its own row: it
-// must not depend on how many rows there are. Any number of threads may call them at a time, so
-// scratch memory is the implementation's own. `level` is a number of the model's.
+// Every method is a function of its arguments alone, and a row of the result of its own row: rows
+// beside it may change the order of its sums and nothing else. Each row has a level, a number of
+// the model's. Any number of threads may call them at a time, so scratch memory is the
+// implementation's own.
 class TransducerModel {
  public:
   struct Sizes {
@@ -34,15 +35,15 @@ class TransducerModel {
   virtual void Start(Level level, std::span<float> state, std::span<float> output) const = 0;
 
   // The predictor after one more token of each of n hypotheses. The tokens are never the blank.
-  //   tokens [n]; states, next_states [n][sizes.state]; outputs [n][sizes.output]
-  virtual void Predict(Level level, std::span<const std::int32_t> tokens,
+  //   levels, tokens [n]; states, next_states [n][sizes.state]; outputs [n][sizes.output]
+  virtual void Predict(std::span<const Level> levels, std::span<const std::int32_t> tokens,
                        const Rows<const float>& states, const Rows<float>& next_states,
                        const Rows<float>& outputs) const = 0;
 
-  // Logits of the next token of n hypotheses at an encoder frame.
-  //   frame [sizes.encoder]; outputs [n][sizes.output]; logits [n][sizes.n_tokens]
-  virtual void Join(Level level, std::span<const float> frame, const Rows<const float>& outputs,
-                    const Rows<float>& logits) const = 0;
+  // Logits of the next token of n hypotheses, each at an encoder frame of its own.
+  //   levels [n]; frames [n][sizes.encoder]; outputs [n][sizes.output]; logits [n][sizes.n_tokens]
+  virtual void Join(std::span<const Level> levels, const Rows<const float>& frames,
+                    const Rows<const float>& outputs, const Rows<float>& logits) const = 0;
 };
 
 }  // namespace sparrot

@@ -1,6 +1,5 @@
 #include "decoder/transducer_beam.h"
 
-#include <algorithm>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -10,7 +9,7 @@
 namespace sparrot {
 namespace {
 
-const TransducerOptions& Checked(const TransducerOptions& options) {
+const TransducerBeamOptions& Checked(const TransducerBeamOptions& options) {
   if (options.beam < 1) {
     throw std::invalid_argument("a beam search keeps at least 1 hypothesis; got a beam of " +
                                 std::to_string(options.beam));
@@ -25,110 +24,82 @@ const TransducerOptions& Checked(const TransducerOptions& options) {
 
 }  // namespace
 
-TransducerDecoder::TransducerDecoder(std::shared_ptr<const TransducerModel> model,
-                                     const TransducerOptions& options)
-    : model_(std::move(model)),
-      sizes_(model_->sizes()),
-      options_(Checked(options)),
-      predictor_(model_, static_cast<std::size_t>(options.beam)),
+TransducerBeam::TransducerBeam(std::shared_ptr<const TransducerModel> model,
+                               const TransducerBeamOptions& options)
+    : TransducerSearch(std::move(model), static_cast<std::size_t>(Checked(options).beam)),
+      options_(options),
       best_(static_cast<std::size_t>(options.beam), options.margin) {}
 
-void TransducerDecoder::Reset() {
+void TransducerBeam::Begin(PredictorCache::Entry start) {
+  const PrefixTree::Prefix empty = tree_.Hold(tree_.root());
+  tree_.SetRank(empty, 0);
+  kept_.push_back({empty, 0.0, 0.0, HitLists::kEmpty, start});
+}
+
+void TransducerBeam::Restart() {
   kept_.clear();
   tree_.Clear();
   hits_.Clear();
-  predictor_.Clear();
-  n_frames_ = 0;
 }
 
-std::int64_t TransducerDecoder::trailing_blanks() const {
-  if (n_tokens() == 0) return n_frames_;
-  return n_frames_ - 1 - hits_.Last(kept_.front().hits).frame;
+std::int64_t TransducerBeam::trailing_blanks() const {
+  if (n_tokens() == 0) return n_frames();
+  return n_frames() - 1 - hits_.Last(kept_.front().hits).frame;
 }
 
-std::size_t TransducerDecoder::n_stable() const {
+std::size_t TransducerBeam::n_stable() const {
   if (kept_.empty()) return 0;
   std::vector<PrefixTree::Prefix> prefixes;
   for (const Sequence& sequence : kept_) prefixes.push_back(sequence.prefix);
   return tree_.SharedDepth(prefixes);
 }
 
-std::vector<Hypothesis> TransducerDecoder::Hypotheses() const {
-  if (kept_.empty()) return {{{}, 0.0}};
+std::vector<Hypothesis> TransducerBeam::Hypotheses() const {
+  if (kept_.empty()) return {Best()};
   std::vector<Hypothesis> hypotheses;
-  for (const Sequence& sequence : kept_) {
-    hypotheses.push_back({hits_.InOrder(sequence.hits), sequence.total});
-  }
+  for (const Sequence& sequence : kept_) hypotheses.push_back(Shown(sequence));
   return hypotheses;
 }
 
-void TransducerDecoder::Accept(const Rows<const float>& frames, Level level, double blank_penalty) {
-  CheckBlankPenalty(blank_penalty);
-  if (frames.width != sizes_.encoder) {
-    throw std::invalid_argument("the joint network takes frames of " +
-                                std::to_string(sizes_.encoder) + " values; got " +
-                                std::to_string(frames.width));
-  }
-  for (std::size_t i = 0; i < frames.n; ++i) {
-    if (kept_.empty()) Begin(level);
-    Join(frames[i], level, blank_penalty);
-    Step({n_frames_, level});
-    ++n_frames_;
-  }
+Hypothesis TransducerBeam::Best() const {
+  return kept_.empty() ? Hypothesis{{}, 0.0} : Shown(kept_.front());
 }
 
-void TransducerDecoder::Begin(Level level) {
-  const PredictorCache::Entry predicted = predictor_.Start(level);
-  const PrefixTree::Prefix empty = tree_.Hold(tree_.root());
-  tree_.SetRank(empty, 0);
-  kept_.push_back({empty, 0.0, 0.0, HitLists::kEmpty, predicted});
+Hypothesis TransducerBeam::Shown(const Sequence& sequence) const {
+  return {hits_.InOrder(sequence.hits), sequence.total};
 }
 
-// Fills `log_probs_`.
-void TransducerDecoder::Join(std::span<const float> frame, Level level, double blank_penalty) {
-  const std::size_t n = kept_.size();
-  outputs_.clear();
-  for (const Sequence& sequence : kept_) {
-    const std::span<const float> output = predictor_.Output(sequence.predicted);
-    outputs_.insert(outputs_.end(), output.begin(), output.end());
-  }
-  logits_.resize(n * sizes_.n_tokens);
-  log_probs_.resize(n * sizes_.n_tokens);
-  const Rows<float> logits{logits_.data(), n, sizes_.n_tokens};
-  const Rows<double> log_probs{log_probs_.data(), n, sizes_.n_tokens};
-  model_->Join(level, frame, {outputs_.data(), n, sizes_.output}, logits);
-  CheckLogits(logits_);
-  for (std::size_t i = 0; i < n; ++i) {
-    LogSoftmax(logits[i], log_probs[i]);
-    log_probs[i][kBlank] -= blank_penalty;
-  }
+void TransducerBeam::ListRows(std::vector<PredictorCache::Entry>& entries) const {
+  entries.clear();
+  for (const Sequence& sequence : kept_) entries.push_back(sequence.predicted);
 }
 
-void TransducerDecoder::Step(const Frame& frame) {
-  MeetOrStay();
+bool TransducerBeam::Step(const Frame& frame) {
+  MeetOrStay(frame);
   best_.Clear();
   for (std::uint32_t rank = 0; rank < kept_.size(); ++rank) {
     best_.Offer({stays_[rank].total, rank, kBlank});
   }
-  OfferGrown();
+  OfferGrown(frame);
   next_.clear();
   made_of_ = best_.Sorted();
   for (const Candidate& candidate : made_of_) next_.push_back(Made(candidate, frame));
   Keep(frame);
+  return true;
 }
 
 // Fills `stays_`: sequences after a blank, and after the alignments by which others grow into them.
-void TransducerDecoder::MeetOrStay() {
+void TransducerBeam::MeetOrStay(const Frame& frame) {
   stays_.clear();
   for (std::uint32_t i = 0; i < kept_.size(); ++i) {
     const Sequence& sequence = kept_[i];
-    const double blank = LogProb(i, kBlank);
+    const double blank = frame(i, kBlank);
     Stay stay{sequence.total + blank, sequence.best + blank, PrefixTree::kNotKept};
     const bool is_root = sequence.prefix == tree_.root();
     const std::uint32_t rank =
         is_root ? PrefixTree::kNotKept : tree_.Rank(tree_.Parent(sequence.prefix));
     if (rank != PrefixTree::kNotKept) {
-      const double log_prob = LogProb(rank, tree_.Token(sequence.prefix));
+      const double log_prob = frame(rank, tree_.Token(sequence.prefix));
       stay.total = LogAdd(stay.total, kept_[rank].total + log_prob);
       if (kept_[rank].best + log_prob > stay.best) {
         stay.best = kept_[rank].best + log_prob;
@@ -139,11 +110,11 @@ void TransducerDecoder::MeetOrStay() {
   }
 }
 
-void TransducerDecoder::OfferGrown() {
-  const auto n_tokens = static_cast<std::int32_t>(sizes_.n_tokens);
+void TransducerBeam::OfferGrown(const Frame& frame) {
+  const auto n_tokens = static_cast<std::int32_t>(vocabulary());
   for (std::uint32_t rank = 0; rank < kept_.size(); ++rank) {
     for (std::int32_t token = kBlank + 1; token < n_tokens; ++token) {
-      const double score = kept_[rank].total + LogProb(rank, token);
+      const double score = kept_[rank].total + frame(rank, token);
       if (!best_.Admits(score)) continue;
       const PrefixTree::Prefix longer = tree_.FindChild(kept_[rank].prefix, token);
       const bool is_met = longer != PrefixTree::kNone && tree_.Rank(longer) != PrefixTree::kNotKept;
@@ -153,29 +124,25 @@ void TransducerDecoder::OfferGrown() {
 }
 
 // What is chosen, its token listed; if it is grown, with the predictor entry before that token.
-TransducerDecoder::Sequence TransducerDecoder::Made(const Candidate& candidate,
-                                                    const Frame& frame) {
-  const auto hit = [&](std::uint32_t rank, std::int32_t token) {
-    return TokenHit{token, frame.level, frame.number, LogProb(rank, token)};
-  };
+TransducerBeam::Sequence TransducerBeam::Made(const Candidate& candidate, const Frame& frame) {
   const Sequence& before = kept_[candidate.rank];
-  const PredictorCache::Entry predicted = predictor_.Hold(before.predicted);
+  const PredictorCache::Entry predicted = predictor().Hold(before.predicted);
   if (candidate.token != kBlank) {
-    const double log_prob = LogProb(candidate.rank, candidate.token);
+    const TokenHit hit = frame.Hit(candidate.rank, candidate.token);
     return {tree_.HoldChild(before.prefix, candidate.token), candidate.score,
-            before.best + log_prob, hits_.Add(hit(candidate.rank, candidate.token), before.hits),
-            predicted};
+            before.best + hit.log_prob, hits_.Add(hit, before.hits), predicted};
   }
   const Stay& stay = stays_[candidate.rank];
-  const HitLists::List hits = stay.grown_from == PrefixTree::kNotKept
-                                  ? hits_.Share(before.hits)
-                                  : hits_.Add(hit(stay.grown_from, tree_.Token(before.prefix)),
-                                              kept_[stay.grown_from].hits);
+  const HitLists::List hits =
+      stay.grown_from == PrefixTree::kNotKept
+          ? hits_.Share(before.hits)
+          : hits_.Add(frame.Hit(stay.grown_from, tree_.Token(before.prefix)),
+                      kept_[stay.grown_from].hits);
   return {tree_.Hold(before.prefix), stay.total, stay.best, hits, predicted};
 }
 
 // Keeps those of `next_` that agree with the first, the best, in all that is settled.
-void TransducerDecoder::Keep(const Frame& frame) {
+void TransducerBeam::Keep(const Frame& frame) {
   const Sequence& best = next_.front();
   const std::size_t n_open = hits_.CountSince(best.hits, frame.number - options_.settle_frames);
   const std::size_t n_settled = tree_.Depth(best.prefix) - n_open;
@@ -199,24 +166,19 @@ void TransducerDecoder::Keep(const Frame& frame) {
   for (std::uint32_t rank = 0; rank < kept_.size(); ++rank) tree_.SetRank(kept_[rank].prefix, rank);
 }
 
-void TransducerDecoder::Release(const Sequence& sequence) {
+void TransducerBeam::Release(const Sequence& sequence) {
   hits_.Release(sequence.hits);
   tree_.Release(sequence.prefix);
-  predictor_.Release(sequence.predicted);
+  predictor().Release(sequence.predicted);
 }
 
 // Lets the predictor go on by the last token of the sequences that are new.
-void TransducerDecoder::PredictGrown(Level level) {
-  contexts_.clear();
-  for (std::size_t i = 0; i < kept_.size(); ++i) {
-    if (made_of_[i].token != kBlank) contexts_.push_back({kept_[i].predicted, made_of_[i].token});
-  }
-  predictor_.Advance(level, contexts_, entries_);
-  std::size_t n_grown = 0;
+void TransducerBeam::PredictGrown(Level level) {
   for (std::size_t i = 0; i < kept_.size(); ++i) {
     if (made_of_[i].token == kBlank) continue;
-    predictor_.Release(kept_[i].predicted);
-    kept_[i].predicted = entries_[n_grown++];
+    const PredictorCache::Entry before = kept_[i].predicted;
+    kept_[i].predicted = predictor().Hold(level, {before, made_of_[i].token});
+    predictor().Release(before);
   }
 }
 

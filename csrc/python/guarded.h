@@ -41,6 +41,10 @@ class Guarded {
     return work(*search_);
   }
 
+  // For work on several searches at once, without the interpreter.
+  std::mutex& mutex() { return mutex_; }
+  Search& search() { return *search_; }
+
  private:
   std::unique_ptr<Search> search_;
   std::mutex mutex_;

@@ -140,16 +140,21 @@ def greedy_decoder() -> CtcDecoder: ...
 def prefix_beam_decoder(beam: int, token_floor: float, margin: float, settle_frames: int) -> CtcDecoder: ...
 
 class TransducerModel:
-    """Predictor and joint network of csrc/decoder/transducer.h; one hypothesis at a time here."""
+    """Predictor and joint network of csrc/decoder/transducer.h, for n hypotheses at levels of their own.
+
+    Arrays are float32 and C-contiguous.
+    """
 
     @property
     def encoder_width(self) -> int: ...
-    def start(self, level: int) -> tuple[list[float], list[float]]:
-        """The predictor's state and output before the first token."""
-    def predict(self, level: int, token: int, state: Sequence[float]) -> tuple[list[float], list[float]]:
-        """Both after one more token."""
-    def join(self, level: int, frame: Sequence[float], output: Sequence[float]) -> list[float]:
-        """Logits of the next token."""
+    def start(self, level: int) -> tuple[_Float32, _Float32]:
+        """The predictor's state and output before the first token, (1, size) each."""
+    def predict(
+        self, levels: Sequence[int], tokens: Sequence[int], states: _Float32
+    ) -> tuple[_Float32, _Float32]:
+        """Both after one more token, from states (n, size)."""
+    def join(self, levels: Sequence[int], frames: _Float32, outputs: _Float32) -> _Float32:
+        """Logits (n, n_tokens) of the next token, each at a frame of its own."""
 
 _Weights = Mapping[str, npt.NDArray[np.float32]]
 
@@ -169,7 +174,7 @@ def dense_stateless_transducer(levels: Sequence[_Weights]) -> TransducerModel:
     """
 
 class TransducerDecoder:
-    """The search of csrc/decoder/transducer_beam.h; otherwise as `CtcDecoder`."""
+    """A search of csrc/decoder/transducer_search.h; otherwise as `CtcDecoder`."""
 
     def accept(self, frames: npt.NDArray[np.float32], level: int, blank_penalty: float) -> None:
         """Goes on by C-contiguous (n, encoder width); see `sparrot.engine.transducer`."""
@@ -190,9 +195,14 @@ class TransducerDecoder:
     def n_predicted(self) -> int:
         """Contexts of the segment that the predictor was asked for."""
 
-def transducer_decoder(
+def transducer_beam_decoder(
     model: TransducerModel, beam: int, margin: float, settle_frames: int
 ) -> TransducerDecoder: ...
+def accept_together(
+    pieces: Sequence[tuple[TransducerDecoder, npt.NDArray[np.float32], int, float]],
+) -> list[str | None]:
+    """Goes on by frames, level and blank penalty in every search, all stepped together; what went wrong."""
+
 def available_kernels() -> list[str]:
     """Instruction sets of this processor, best first; `scalar` is always the last."""
 

@@ -11,9 +11,10 @@ import reference_transducer
 from reference_transducer import Compiled, ExactLstm, ExactStateless
 from sparrot._core import dense_lstm_transducer, dense_stateless_transducer
 from sparrot.engine.decoders import TokenHit
-from sparrot.engine.transducer import TransducerDecoder
+from sparrot.engine.transducer import ModelLevel, Piece, TransducerBeamDecoder, accept_all
 
-ENCODER, LEVELS = 5, ("large", "small")
+ENCODER = 5
+LEVELS = LARGE, SMALL = ModelLevel("large", 0), ModelLevel("small", 1)
 KINDS = st.sampled_from(["lstm", "stateless"])
 OPTIONS = st.fixed_dictionaries(
     {
@@ -92,8 +93,8 @@ def state(search) -> dict:
 def test_beam_search_is_that_of_the_plain_one(kind, n_tokens, n_frames, seed, options, cuts, penalty):
     """To the last bit: the same operations on the same logits. Every piece is at the other level."""
     model = model_of(kind, weights_of(kind, n_tokens, seed, scale=[0.0, 0.5, 2.0][seed % 3]))
-    plain = reference_transducer.BeamSearch(Compiled(model), LEVELS, **options)
-    compiled = TransducerDecoder(model, LEVELS, **options)
+    plain = reference_transducer.BeamSearch(Compiled(model), **options)
+    compiled = TransducerBeamDecoder(model, **options)
     pieces = np.split(frames_of(n_frames, seed), sorted(cut for cut in cuts if cut <= n_frames))
     for index, piece in enumerate(pieces):
         for search in (plain, compiled):
@@ -104,9 +105,9 @@ def test_beam_search_is_that_of_the_plain_one(kind, n_tokens, n_frames, seed, op
 @given(KINDS, st.integers(2, 12), st.integers(0, 40), st.integers(0, 10_000), st.sampled_from([0.0, 0.7]))
 def test_a_beam_of_one_is_greedy(kind, n_tokens, n_frames, seed, penalty):
     model, frames = model_of(kind, weights_of(kind, n_tokens, seed)), frames_of(n_frames, seed)
-    compiled = TransducerDecoder(model, LEVELS, beam=1)
-    compiled.accept(frames, "large", penalty)
-    assert compiled.hypotheses() == (reference_transducer.greedy(Compiled(model), frames, "large", penalty),)
+    compiled = TransducerBeamDecoder(model, beam=1)
+    compiled.accept(frames, LARGE, penalty)
+    assert compiled.hypotheses() == (reference_transducer.greedy(Compiled(model), frames, LARGE, penalty),)
     assert compiled.n_stable == compiled.n_tokens
 
 
@@ -114,8 +115,8 @@ def test_a_beam_of_one_is_greedy(kind, n_tokens, n_frames, seed, penalty):
 @given(KINDS, st.integers(2, 3), st.integers(0, 5), st.integers(0, 10_000))
 def test_a_wide_beam_scores_every_sequence_exactly(kind, n_tokens, n_frames, seed):
     model, frames = model_of(kind, weights_of(kind, n_tokens, seed)), frames_of(n_frames, seed)
-    compiled = TransducerDecoder(model, LEVELS, beam=10**6, margin=inf, settle_frames=1000)
-    compiled.accept(frames, "large")
+    compiled = TransducerBeamDecoder(model, beam=10**6, margin=inf, settle_frames=1000)
+    compiled.accept(frames, LARGE)
     truth = reference_transducer.sequences(Compiled(model), frames, n_tokens)
     found = {ids(hypothesis): hypothesis.log_prob for hypothesis in compiled.hypotheses()}
     assert found == pytest.approx(truth, rel=1e-9, abs=1e-9)
@@ -125,7 +126,7 @@ def test_a_wide_beam_scores_every_sequence_exactly(kind, n_tokens, n_frames, see
 @given(KINDS, st.integers(0, 10_000), st.integers(1, 6), st.floats(0.1, 12))
 def test_the_stable_prefix_is_shared_and_never_taken_back(kind, seed, beam, margin):
     model, stable = model_of(kind, weights_of(kind, 5, seed)), ()
-    decoder = TransducerDecoder(model, LEVELS, beam, margin=margin, settle_frames=8)
+    decoder = TransducerBeamDecoder(model, beam, margin=margin, settle_frames=8)
     for number, frame in enumerate(frames_of(20, seed)):
         decoder.accept(frame[None], LEVELS[number % 2])
         n = decoder.n_stable
@@ -133,6 +134,62 @@ def test_the_stable_prefix_is_shared_and_never_taken_back(kind, seed, beam, marg
         assert {tokens[:n] for tokens in live} == {live[0][:n]}
         assert live[0][: len(stable)] == stable
         stable = live[0][:n]
+
+
+# Several searches
+
+PIECES = st.tuples(
+    st.integers(1, 10), st.integers(0, 12), st.sampled_from(LEVELS), st.sampled_from([0.0, 0.7])
+)
+
+
+@given(KINDS, st.integers(0, 10_000), st.lists(st.lists(PIECES, min_size=1, max_size=3), max_size=4))
+def test_searches_that_step_together_decode_as_they_do_alone(kind, seed, plans):
+    """Whatever their beams, levels, penalties and numbers of frames: sums of these networks have one order."""
+    model = model_of(kind, weights_of(kind, 8, seed))
+    beams = [plan[0][0] for plan in plans]
+    together, alone = ([TransducerBeamDecoder(model, beam) for beam in beams] for _ in range(2))
+    for turn in range(3):
+        pieces = []
+        for number, plan in enumerate(plans):
+            if turn < len(plan):
+                _, n_frames, level, penalty = plan[turn]
+                frames = frames_of(n_frames, seed + 10 * number + turn)
+                pieces.append(Piece(together[number], frames, level, penalty))
+                alone[number].accept(frames, level, penalty)
+        assert accept_all(pieces) == [None] * len(pieces)
+        assert [state(decoder) for decoder in together] == [state(decoder) for decoder in alone]
+
+
+def test_a_search_that_cannot_go_on_does_not_stop_the_others():
+    model = model_of("lstm", weights_of("lstm", 6, 1))
+    good, bad = TransducerBeamDecoder(model), TransducerBeamDecoder(model)
+    frames = frames_of(9, 1)
+    broken = frames.copy()
+    broken[4] = np.nan
+    for decoder in (good, bad):
+        decoder.accept(frames, LARGE)
+    told = accept_all([Piece(bad, broken, LARGE), Piece(good, frames, SMALL)])
+    assert told[1] is None
+    assert told[0].startswith("the network's output is not finite")
+    assert (bad.n_frames, good.n_frames) == (13, 18)
+    bad.reset()
+    bad.accept(frames, LARGE)
+    assert bad.n_frames == 9
+
+
+def test_what_does_not_step_together_is_refused_before_any_does():
+    model, other = (model_of("stateless", weights_of("stateless", 5, seed)) for seed in range(2))
+    one, two = TransducerBeamDecoder(model), TransducerBeamDecoder(other)
+    frames = frames_of(3, 0)
+    with pytest.raises(ValueError, match="must share their model"):
+        accept_all([Piece(one, frames, LARGE), Piece(two, frames, LARGE)])
+    with pytest.raises(ValueError, match="in a batch twice"):
+        accept_all([Piece(one, frames, LARGE), Piece(one, frames, LARGE)])
+    with pytest.raises(ValueError, match="frames of 5 values; got 4"):
+        accept_all([Piece(one, frames, LARGE), Piece(TransducerBeamDecoder(model), frames[:, :4], LARGE)])
+    assert one.n_frames == 0
+    assert accept_all([]) == []
 
 
 # The networks
@@ -147,11 +204,12 @@ def test_the_networks_are_within_rounding_of_float64(kind, n_tokens, seed):
         known, expected = model.start(level), exact.start(level)
         for token in rng.integers(1, n_tokens, size=6).tolist():
             (frame,) = frames_of(1, seed + token)
-            logits, joined = model.join(level, frame, known[1]), exact.joined(level, frame, expected)
-            assert np.all(abs(np.array(logits) - joined.value) <= joined.error)
+            logits = model.join([level], frame[None], known[1])[0]
+            joined = exact.joined(level, frame, expected)
+            assert np.all(abs(logits - joined.value) <= joined.error)
             assert joined.error.max() < 1e-3
-            known, expected = model.predict(level, token, known[0]), exact.predict(level, token, expected)
-            assert np.all(abs(np.array(known[1]) - expected[1].value) <= expected[1].error)
+            known, expected = model.predict([level], [token], known[0]), exact.predict(level, token, expected)
+            assert np.all(abs(known[1][0] - expected[1].value) <= expected[1].error)
 
 
 @pytest.mark.parametrize("kind", ["lstm", "stateless"])
@@ -161,11 +219,11 @@ def test_tokens_and_scores_are_those_of_float64(kind, beam):
     for seed in range(10):
         weights, frames = weights_of(kind, 10, seed, scale=0.5), frames_of(40, seed)
         exact = exact_of(kind, weights)
-        plain = reference_transducer.BeamSearch(exact, LEVELS, beam)
-        compiled = TransducerDecoder(model_of(kind, weights), LEVELS, beam)
+        plain = reference_transducer.BeamSearch(exact, beam)
+        compiled = TransducerBeamDecoder(model_of(kind, weights), beam)
         for search in (plain, compiled):
-            search.accept(frames[:24], "large")
-            search.accept(frames[24:], "small")
+            search.accept(frames[:24], LARGE)
+            search.accept(frames[24:], SMALL)
         assert len(compiled.hypotheses()) == len(plain.hypotheses())
         for found, expected in zip(compiled.hypotheses(), plain.hypotheses(), strict=True):
             assert [(h.id, h.frame, h.level) for h in found.tokens] == [
@@ -182,9 +240,9 @@ def test_tokens_and_scores_are_those_of_float64(kind, beam):
 def test_no_context_is_predicted_twice_while_it_is_kept():
     """Every sequence tried has a context of its own; greedy search asks for its tokens and no other."""
     model = model_of("lstm", weights_of("lstm", 10, 3))
-    greedy, wide = TransducerDecoder(model, LEVELS, beam=1), TransducerDecoder(model, LEVELS, beam=8)
+    greedy, wide = TransducerBeamDecoder(model, beam=1), TransducerBeamDecoder(model, beam=8)
     for decoder in (greedy, wide):
-        decoder.accept(frames_of(60, 3), "large")
+        decoder.accept(frames_of(60, 3), LARGE)
     assert greedy._search.n_predicted == greedy.n_tokens > 5
     assert greedy.n_tokens < wide._search.n_predicted < 60 * 8
 
@@ -201,28 +259,28 @@ def copying(n_tokens: int) -> dict[str, np.ndarray]:
 def test_a_context_given_up_is_remembered_at_its_own_level():
     """(1) leaves the beam for (2) and comes back: it is predicted once a level, not once more."""
     own = copying(3)
-    decoder = TransducerDecoder(model_of("stateless", [own, own]), LEVELS, beam=2, margin=inf)
+    decoder = TransducerBeamDecoder(model_of("stateless", [own, own]), beam=2, margin=inf)
 
-    def hear(level: str, blank: float, one: float, two: float) -> tuple[set, int]:
+    def hear(level: ModelLevel, blank: float, one: float, two: float) -> tuple[set, int]:
         """What is kept after a frame that makes them so likely, and how many contexts were predicted."""
         decoder.accept([[blank, one, two, 0, 0]], level)
         return {ids(hypothesis) for hypothesis in decoder.hypotheses()}, decoder._search.n_predicted
 
-    assert hear("large", 0.9, 0.1, 0.0) == ({(), (1,)}, 1)
-    assert hear("large", 0.9, 0.0, 0.8) == ({(), (2,)}, 2)
-    assert hear("large", 0.9, 0.88, -1.0) == ({(), (1,)}, 2)
-    assert hear("small", 0.9, -1.0, 0.89) == ({(), (2,)}, 3)
-    assert hear("small", 0.9, 0.9, -1.0) == ({(), (1,)}, 4)
+    assert hear(LARGE, 0.9, 0.1, 0.0) == ({(), (1,)}, 1)
+    assert hear(LARGE, 0.9, 0.0, 0.8) == ({(), (2,)}, 2)
+    assert hear(LARGE, 0.9, 0.88, -1.0) == ({(), (1,)}, 2)
+    assert hear(SMALL, 0.9, -1.0, 0.89) == ({(), (2,)}, 3)
+    assert hear(SMALL, 0.9, 0.9, -1.0) == ({(), (1,)}, 4)
 
 
 def test_as_many_contexts_are_remembered_as_are_kept_the_last_given_up():
-    decoder = TransducerDecoder(model_of("stateless", [copying(5)]), ["only"], beam=2, margin=inf)
+    decoder = TransducerBeamDecoder(model_of("stateless", [copying(5)]), beam=2, margin=inf)
 
     def hear(token: int, likely: float) -> int:
         """Contexts predicted after a frame that brings (token) into the beam, in place of another."""
         frame = np.full(5, -1.0)
         frame[0], frame[token] = 0.9, likely
-        decoder.accept([frame], "only")
+        decoder.accept([frame], LARGE)
         assert {ids(hypothesis) for hypothesis in decoder.hypotheses()} == {(), (token,)}
         return decoder._search.n_predicted
 
@@ -235,19 +293,19 @@ def test_memory_is_flat_where_nothing_is_said():
     weights = weights_of("lstm", 10, 0)
     for own in weights:
         own["joint.output_bias"][0] = 60
-    decoder = TransducerDecoder(model_of("lstm", weights), LEVELS, beam=4)
-    decoder.accept(frames_of(100, 0), "large")
+    decoder = TransducerBeamDecoder(model_of("lstm", weights), beam=4)
+    decoder.accept(frames_of(100, 0), LARGE)
     before = decoder._search.storage
-    decoder.accept(frames_of(3000, 1), "large")
+    decoder.accept(frames_of(3000, 1), LARGE)
     assert decoder._search.storage == before
     decoder.reset()
-    assert decoder._search.storage == TransducerDecoder(model_of("lstm", weights), LEVELS)._search.storage
+    assert decoder._search.storage == TransducerBeamDecoder(model_of("lstm", weights))._search.storage
 
 
 def test_memory_grows_by_the_tokens_alone():
-    decoder = TransducerDecoder(model_of("lstm", weights_of("lstm", 10, 3)), LEVELS, 4, settle_frames=20)
+    decoder = TransducerBeamDecoder(model_of("lstm", weights_of("lstm", 10, 3)), 4, settle_frames=20)
     for seed in range(10):
-        decoder.accept(frames_of(200, seed), "large")
+        decoder.accept(frames_of(200, seed), LARGE)
         n_prefixes, n_hits, _ = decoder._search.storage
         assert n_prefixes <= decoder.n_tokens + 1 + 4 * 21
         assert n_hits <= decoder.n_tokens + 4 * 21
@@ -262,28 +320,28 @@ def test_memory_grows_by_the_tokens_alone():
 
 def test_reset_starts_a_new_segment():
     model, frames = model_of("lstm", weights_of("lstm", 6, 1)), frames_of(30, 1)
-    used, fresh = TransducerDecoder(model, LEVELS), TransducerDecoder(model, LEVELS)
+    used, fresh = TransducerBeamDecoder(model), TransducerBeamDecoder(model)
     assert (used.hypothesis().tokens, used.hypothesis().log_prob, used.n_stable) == ((), 0.0, 0)
-    used.accept(frames_of(30, 2), "small")
+    used.accept(frames_of(30, 2), SMALL)
     used.reset()
     assert (used.n_frames, used.n_tokens, used.trailing_blanks) == (0, 0, 0)
     for decoder in (used, fresh):
-        decoder.accept(frames, "large")
+        decoder.accept(frames, LARGE)
     assert state(used) == state(fresh)
 
 
 def test_tokens_by_hand():
     """A joint network that copies the frame: the best token of every frame, whatever came before."""
-    decoder = TransducerDecoder(model_of("stateless", [copying(4)]), ["only"], beam=2)
-    decoder.accept(np.eye(5)[[0, 2, 2, 0, 1, 0, 0]], "only")
+    decoder = TransducerBeamDecoder(model_of("stateless", [copying(4)]), beam=2)
+    decoder.accept(np.eye(5)[[0, 2, 2, 0, 1, 0, 0]], LARGE)
     hits = decoder.hypothesis().tokens
     assert [(hit.id, hit.frame, hit.level) for hit in hits] == [
-        (2, 1, "only"),
-        (2, 2, "only"),
-        (1, 4, "only"),
+        (2, 1, "large"),
+        (2, 2, "large"),
+        (1, 4, "large"),
     ]
     strength = 8 * np.tanh(1)
-    assert hits[0] == TokenHit(2, 1, pytest.approx(-np.log(1 + 3 * np.exp(-strength)), rel=1e-6), "only")
+    assert hits[0] == TokenHit(2, 1, pytest.approx(-np.log(1 + 3 * np.exp(-strength)), rel=1e-6), "large")
     assert decoder.trailing_blanks == 2
 
 
@@ -298,24 +356,22 @@ def test_tokens_by_hand():
 )
 def test_options_out_of_range_are_refused(options, words):
     with pytest.raises(ValueError, match=words):
-        TransducerDecoder(model_of("lstm", weights_of("lstm", 3, 0)), LEVELS, **options)
+        TransducerBeamDecoder(model_of("lstm", weights_of("lstm", 3, 0)), **options)
 
 
 def test_what_is_no_input_is_refused():
-    decoder = TransducerDecoder(model_of("lstm", weights_of("lstm", 3, 0)), [*LEVELS, "more"])
+    decoder = TransducerBeamDecoder(model_of("lstm", weights_of("lstm", 3, 0)))
     good = frames_of(2, 0)
-    with pytest.raises(ValueError, match="no level `smal`: it has large, small, more"):
-        decoder.accept(good, "smal")
     with pytest.raises(ValueError, match="2 levels has no level 2"):
-        decoder.accept(good, "more")
+        decoder.accept(good, ModelLevel("more", 2))
     with pytest.raises(ValueError, match="frames of 5 values; got 4"):
-        decoder.accept(good[:, :4], "large")
+        decoder.accept(good[:, :4], LARGE)
     with pytest.raises(ValueError, match=r"encoder frames \(n_frames, width\); got shape \(5,\)"):
-        decoder.accept(good[0], "large")
+        decoder.accept(good[0], LARGE)
     with pytest.raises(ValueError, match="finite blank penalty"):
-        decoder.accept(good, "large", np.nan)
+        decoder.accept(good, LARGE, np.nan)
     with pytest.raises(ValueError, match=r"^the network's output is not finite: its weights or the features"):
-        decoder.accept([good[0], [np.nan] * 5], "large")
+        decoder.accept([good[0], [np.nan] * 5], LARGE)
     assert decoder.n_frames == 1
 
 
@@ -333,4 +389,4 @@ def test_weights_that_do_not_fit_are_refused(kind):
         model_of(kind, [])
     model = model_of(kind, weights)
     with pytest.raises(ValueError, match="4 tokens has no token 4"):
-        model.predict(0, 4, model.start(0)[0])
+        model.predict([0], [4], model.start(0)[0])

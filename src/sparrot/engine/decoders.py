@@ -18,11 +18,12 @@ __all__ = ["BLANK", "Decoder", "GreedyDecoder", "Hypothesis", "PrefixBeamDecoder
 
 
 class _CtcSearch(Search):
-    """A compiled decoder, to which levels are numbers in the order of their first use."""
+    """A compiled decoder; levels are numbered in the order of their first use."""
 
     def __init__(self, search: CtcDecoder) -> None:
-        super().__init__(search, ())
+        super().__init__(search)
         self._search = search
+        self._numbers: dict[str, int] = {}
 
     def accept(self, log_probs: ArrayLike, level: str, blank_penalty: float = 0.0) -> None:
         """Goes on by frames (n, n_tokens) of natural log-probabilities computed at `level`.
@@ -47,9 +48,9 @@ class _CtcSearch(Search):
         self._search.accept_logits(rows, self._number(level), blank_penalty)
 
     def _number(self, level: str) -> int:
-        if level not in self._levels:
-            self._levels.append(level)
-        return self._levels.index(level)
+        number = self._numbers.setdefault(level, len(self._numbers))
+        self._levels[number] = level
+        return number
 
 
 class GreedyDecoder(_CtcSearch):

@@ -1,7 +1,5 @@
 """What the compiled searches have in common, whatever they accept."""
 
-from collections.abc import Sequence
-
 from sparrot._core import CtcDecoder, TransducerDecoder
 from sparrot.engine.hypothesis import Hypothesis, TokenHit
 
@@ -9,14 +7,11 @@ _Hits = list[tuple[int, int, float, int]]
 
 
 class Search:
-    """The hypotheses of a compiled search, to which levels are numbers.
+    """The hypotheses of a compiled search, to which levels are numbers."""
 
-    levels: the name of each number; a search may add to it.
-    """
-
-    def __init__(self, search: CtcDecoder | TransducerDecoder, levels: Sequence[str]) -> None:
+    def __init__(self, search: CtcDecoder | TransducerDecoder) -> None:
         self._found = search
-        self._levels = list(levels)
+        self._levels: dict[int, str] = {}  # by number, those that have been used
 
     def reset(self) -> None:
         """Starts a new segment at output frame 0."""

@@ -1,15 +1,47 @@
-"""From an encoder's output to tokens by a transducer: greedy and beam search, a segment in pieces."""
+"""From an encoder's output to tokens by a transducer: searches that take a segment in pieces."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from sparrot._core import TransducerModel, transducer_decoder
+from sparrot._core import TransducerDecoder, TransducerModel, accept_together, transducer_beam_decoder
 from sparrot.engine.search import Search
 
 
-class TransducerDecoder(Search):
+class ModelLevel(NamedTuple):
+    """A level by its name, and by its number in the model."""
+
+    name: str
+    number: int
+
+
+class _TransducerSearch(Search):
+    """A compiled search for the tokens of a transducer."""
+
+    def __init__(self, search: TransducerDecoder) -> None:
+        super().__init__(search)
+        self._search = search
+
+    def accept(self, frames: ArrayLike, level: ModelLevel, blank_penalty: float = 0.0) -> None:
+        """Goes on by encoder frames (n, width) computed at `level`.
+
+        blank_penalty: subtracted from the log-probability of the blank.
+        Raises ValueError if the model has no such level, if frames have another width, or if what the joint
+        network makes of one is not finite; those before it are decoded.
+        """
+        self._search.accept(*self._piece(frames, level), blank_penalty)
+
+    def _piece(self, frames: ArrayLike, level: ModelLevel) -> tuple[NDArray[np.float32], int]:
+        rows = np.ascontiguousarray(frames, np.float32)
+        if rows.ndim != 2:
+            raise ValueError(f"a transducer takes encoder frames (n_frames, width); got shape {rows.shape}")
+        self._levels.setdefault(level.number, level.name)
+        return rows, level.number
+
+
+class TransducerBeamDecoder(_TransducerSearch):
     """The most probable token sequences, with at most one token a frame.
 
     The modified beam search of k2 and icefall; blank is token 0. With y(l, t) the token probabilities after
@@ -22,7 +54,6 @@ class TransducerDecoder(Search):
     that a full beam of different ones is left, and scores are not divided by lengths.
 
     model:         predictor and joint network.
-    levels:        the names of the model's levels, in the order of their numbers.
     beam:          hypotheses kept after a frame; 1 is greedy search. Of equals the unextended before the
                    extended, then the one ranked higher before the frame, then the lowest token.
     margin:        hypotheses this far (log) below the best are given up.
@@ -33,27 +64,28 @@ class TransducerDecoder(Search):
     """
 
     def __init__(
-        self,
-        model: TransducerModel,
-        levels: Sequence[str],
-        beam: int = 4,
-        *,
-        margin: float = 10.0,
-        settle_frames: int = 50,
+        self, model: TransducerModel, beam: int = 8, *, margin: float = 10.0, settle_frames: int = 50
     ) -> None:
-        self._search = transducer_decoder(model, beam, margin, settle_frames)
-        super().__init__(self._search, levels)
+        super().__init__(transducer_beam_decoder(model, beam, margin, settle_frames))
 
-    def accept(self, frames: ArrayLike, level: str, blank_penalty: float = 0.0) -> None:
-        """Goes on by encoder frames (n, width) computed at `level`.
 
-        blank_penalty: subtracted from the log-probability of the blank.
-        Raises ValueError if there is no such level, if frames have another width, or if what the joint
-        network makes of one is not finite; those before it are decoded.
-        """
-        rows = np.ascontiguousarray(frames, np.float32)
-        if rows.ndim != 2:
-            raise ValueError(f"a transducer takes encoder frames (n_frames, width); got shape {rows.shape}")
-        if level not in self._levels:
-            raise ValueError(f"the transducer has no level `{level}`: it has {', '.join(self._levels)}")
-        self._search.accept(rows, self._levels.index(level), blank_penalty)
+class Piece(NamedTuple):
+    """What one of several searches is to accept."""
+
+    decoder: _TransducerSearch
+    frames: ArrayLike
+    level: ModelLevel
+    blank_penalty: float = 0.0
+
+
+def accept_all(pieces: Sequence[Piece]) -> list[str | None]:
+    """Lets each decoder accept its piece, all of them frame by frame, so that weights are read once for all.
+
+    They are of one model. Each decodes as it does alone, but for the rounding of products.
+
+    Returns: for each piece why it could not be decoded, or None; the others are.
+    Raises ValueError, before anything is decoded, if decoders do not share their model or one is named twice.
+    """
+    return accept_together(
+        [(p.decoder._search, *p.decoder._piece(p.frames, p.level), p.blank_penalty) for p in pieces]
+    )
