@@ -5,6 +5,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from sparrot.architecture import (
+    AnyArchitecture,
     Architecture,
     BatchNorm,
     Convolution,
@@ -14,6 +15,7 @@ from sparrot.architecture import (
     Linear,
     Recurrent,
     SharedRnn,
+    Transducer,
     Window,
 )
 
@@ -21,7 +23,7 @@ ACTIVATIONS = st.sampled_from(["identity", "relu", "clipped_relu", "tanh"])
 WIDTHS = st.integers(1, 5)
 
 
-def parameters(architecture: Architecture, seed: int, scale: float = 0.25) -> dict[str, np.ndarray]:
+def parameters(architecture: AnyArchitecture, seed: int, scale: float = 0.25) -> dict[str, np.ndarray]:
     """Uniform weights, float32."""
     rng = np.random.default_rng(seed)
     shapes = {matrix.name: (matrix.rows, matrix.columns) for matrix in architecture.matrices()}
@@ -75,3 +77,27 @@ def architectures(draw, *, streaming: bool) -> Architecture:
         embedding = Embedding("embedding", draw(st.integers(1, 40)), draw(WIDTHS))
         return Architecture(1, (embedding, *body, output))
     return Architecture(draw(WIDTHS), (*body, output))
+
+
+@st.composite
+def transducers(draw) -> Transducer:
+    """A small encoder, a predictor of any layers that it may have, and up to 20 tokens."""
+    n_tokens, joint = draw(st.integers(2, 20)), draw(st.integers(1, 21))
+    body: list[Layer] = [Embedding("embedding", n_tokens, draw(st.integers(1, 18)))]
+    kinds = st.lists(st.sampled_from(["window", "lstm", "gru", "rnn", "norm", "linear"]), max_size=3)
+    for index, kind in enumerate(draw(kinds.filter(lambda kinds: kinds.count("norm") <= 1))):
+        name, cells = f"predictor{index}", draw(st.integers(2, 19))
+        if kind == "window":
+            body.append(Window(name, draw(st.integers(0, 3)), 0))
+        elif kind == "norm":
+            body.append(LayerNorm(name))
+        elif kind == "linear":
+            body.append(Linear(name, cells, draw(ACTIVATIONS)))
+        else:
+            projection = draw(st.none() | st.integers(1, cells - 1)) if kind == "lstm" else None
+            body.append(Recurrent(name, kind, cells, projection))
+    predictor = Architecture(1, (*body, Linear("predictor_output", joint)))
+    encoder = Architecture(
+        3, (Window("stack", 0, 1, 2), Recurrent("lstm", "lstm", 9, 4), Linear("fc", joint))
+    )
+    return Transducer(encoder, predictor, Linear("output", n_tokens))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from model_file.written import describe
-from sparrot.architecture import Architecture
+from sparrot.architecture import AnyArchitecture
 from sparrot.engine.network import Network, NetworkStream, advance
 from sparrot.model_file import LevelToWrite, ModelFile, Storage, WeightType, layout_of_block, write_model
 from sparrot.model_file.layout import Layout
@@ -16,7 +16,7 @@ DENSE = (LevelToWrite(name="large", kept={}),)
 
 
 def model_of(
-    architecture: Architecture,
+    architecture: AnyArchitecture,
     weights: Mapping[str, np.ndarray],
     levels: Sequence[LevelToWrite] = DENSE,
     block: tuple[int, int] = (16, 1),
@@ -41,7 +41,7 @@ def network_of(model: ModelFile, isa: str | None = None) -> Network:
     return network
 
 
-def dense_network(architecture: Architecture, weights: Mapping[str, np.ndarray]) -> Network:
+def dense_network(architecture: AnyArchitecture, weights: Mapping[str, np.ndarray]) -> Network:
     """A network of one level, at stop 0."""
     return network_of(model_of(architecture, weights))
 

@@ -1,4 +1,4 @@
-"""Transducer search and small transducers in plain Python: the truth of the compiled ones.
+"""Transducer search and transducers in plain Python: the truth of the compiled ones.
 
 Blank is token 0, and a frame emits at most one token.
 """
@@ -10,8 +10,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+import rounding
 from reference_ctc import add, log_softmax
 from rounding import Rounded
+from sparrot.architecture import Layer, Recurrent, Shape, Transducer, Window
 from sparrot.engine.hypothesis import Hypothesis, TokenHit
 from sparrot.engine.transducer import ModelLevel
 
@@ -156,12 +158,12 @@ class Exact:
     """
 
     def __init__(self, levels: list[Weights]) -> None:
-        self._levels = levels
+        self.levels = levels
         self.error = 0.0
 
     def joined(self, level: int, frame: np.ndarray, known) -> Rounded:
         """Logits: O tanh(E e + P p + b) + o."""
-        own = self._levels[level]
+        own = self.levels[level]
         hidden = Rounded.exact(frame).matvec(own["joint.encoder"]) + known[1].matvec(own["joint.predictor"])
         hidden = (hidden + Rounded.exact(own["joint.bias"])).tanh()
         return hidden.matvec(own["joint.output"]) + Rounded.exact(own["joint.output_bias"])
@@ -177,12 +179,12 @@ class ExactLstm(Exact):
     """c' = σ(f) c + σ(i) tanh(g), h' = σ(o) tanh(c')."""
 
     def start(self, level):
-        cells = self._levels[level]["recurrent"].shape[1]
+        cells = self.levels[level]["recurrent"].shape[1]
         zeros = Rounded.exact(np.zeros(cells))
         return self.predict(level, 0, ((zeros, zeros), zeros))
 
     def predict(self, level, token, known):
-        own, (h, c) = self._levels[level], known[0]
+        own, (h, c) = self.levels[level], known[0]
         x = Rounded.exact(own["embedding"][token])
         sums = x.matvec(own["input"]) + h.matvec(own["recurrent"]) + Rounded.exact(own["bias"])
         cells = len(c.value)
@@ -199,7 +201,57 @@ class ExactStateless(Exact):
         return self.predict(level, 0, (0, None))
 
     def predict(self, level, token, known):
-        own, before = self._levels[level], known[0]
+        own, before = self.levels[level], known[0]
         older, newer = (Rounded.exact(own["embedding"][each]) for each in (before, token))
         u, v = (Rounded.exact(tap) for tap in own["taps"])
         return token, (u * older + v * newer).activated("relu")
+
+
+class ExactNetwork(Exact):
+    """A transducer of any layers; the predictor knows the state of each layer, and its last output.
+
+    levels: the parameters of each, dense.
+    """
+
+    def __init__(self, architecture: Transducer, levels: list[Weights]) -> None:
+        super().__init__(levels)
+        self._architecture = architecture
+
+    def joined(self, level: int, frame: np.ndarray | Rounded, known) -> Rounded:
+        own, output = self.levels[level], self._architecture.output.name
+        given = frame if isinstance(frame, Rounded) else Rounded.exact(frame)
+        hidden = (given + known[1]).tanh()
+        return hidden.matvec(own[f"{output}.weight"], Rounded.exact(own[f"{output}.bias"]))
+
+    def start(self, level):
+        predictor = self._architecture.predictor
+        pairs = zip(predictor.layers, predictor.shapes(), strict=False)
+        return self.predict(level, 0, ([_fresh(layer, given) for layer, given in pairs], None))
+
+    def predict(self, level, token, known):
+        x, states = Rounded.exact([token]), []
+        predictor = self._architecture.predictor
+        for layer, given, state in zip(predictor.layers, predictor.shapes(), known[0], strict=False):
+            x, after = _stepped(layer, given, self.levels[level], x, state)
+            states.append(after)
+        return states, x
+
+
+def _fresh(layer: Layer, given: Shape) -> Any:
+    """Nothing but zeros: the inputs that a window looks back to, h and c of a recurrent layer."""
+    if isinstance(layer, Window):
+        return [Rounded.exact(np.zeros(given.width))] * layer.left
+    if isinstance(layer, Recurrent):
+        return Rounded.exact(np.zeros(layer.hidden)), Rounded.exact(np.zeros(layer.cells))
+    return None
+
+
+def _stepped(layer: Layer, given: Shape, weights: Weights, x: Rounded, state: Any) -> tuple[Rounded, Any]:
+    """A layer's output for one more token, and its state after it."""
+    if isinstance(layer, Window):
+        around = [*state, x]
+        return rounding.concatenated(around), around[1:]
+    if isinstance(layer, Recurrent):
+        h, c = rounding.step(layer, weights, x, state)
+        return h, (h, c)
+    return rounding.apply(layer, given, weights, [x])[0], None

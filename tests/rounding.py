@@ -42,8 +42,10 @@ _WEIGHTS: ContextVar[str] = ContextVar("weights", default="F32")
 def products_of(weights: Literal["F32", "BF16", "I8"]) -> Iterator[None]:
     """Matrices of this type from here on: the error of what their inputs are converted to counts as well."""
     token = _WEIGHTS.set(weights)
-    yield
-    _WEIGHTS.reset(token)
+    try:
+        yield
+    finally:
+        _WEIGHTS.reset(token)
 
 
 def _input_error(x: "Rounded") -> np.ndarray:
@@ -96,13 +98,13 @@ class Rounded:
         quotient = self.value / other.value
         return _stored(quotient, (self.error + abs(quotient) * other.error) / smallest)
 
-    def matvec(self, matrix: np.ndarray) -> "Rounded":
-        """W x for exact float32 weights."""
-        weights = np.asarray(matrix, np.float64)
-        error = abs(weights) @ (self.error + _input_error(self)) + gamma(len(self.value)) * (
-            abs(weights) @ self.magnitude
-        )
-        return Rounded(weights @ self.value, error + len(self.value) * UNDERFLOW)
+    def matvec(self, matrix: np.ndarray, start: "Rounded | None" = None) -> "Rounded":
+        """start + W x for exact float32 weights, as one sum in any order."""
+        weights, n = np.asarray(matrix, np.float64), len(self.value) + (start is not None)
+        start = start or Rounded.exact(np.zeros(len(weights)))
+        error = start.error + abs(weights) @ (self.error + _input_error(self))
+        error += gamma(n) * (start.magnitude + abs(weights) @ self.magnitude)
+        return Rounded(start.value + weights @ self.value, error + n * UNDERFLOW)
 
     def mean(self) -> "Rounded":
         error = self.error.mean() + gamma(len(self.value)) * self.magnitude.mean()
@@ -135,11 +137,11 @@ def run(architecture: Architecture, parameters: Mapping[str, np.ndarray], featur
     """Logits of a whole utterance and a bound on their error, in any order of summation."""
     frames = [Rounded.exact(frame) for frame in features]
     for layer, given in zip(architecture.layers, architecture.shapes(), strict=False):
-        frames = _apply(layer, given, parameters, frames)
+        frames = apply(layer, given, parameters, frames)
     return _joined(frames, architecture.n_tokens)
 
 
-def _apply(layer: Layer, given: Shape, parameters: Mapping[str, np.ndarray], frames: list) -> list:
+def apply(layer: Layer, given: Shape, parameters: Mapping[str, np.ndarray], frames: list) -> list:
     own = {name.removeprefix(f"{layer.name}."): value for name, value in parameters.items()}
     match layer:
         case Window():
@@ -156,7 +158,7 @@ def _apply(layer: Layer, given: Shape, parameters: Mapping[str, np.ndarray], fra
             return [Rounded.exact(own["table"][int(x.value[0])]) for x in frames]
         case Linear():
             bias = Rounded.exact(own["bias"])
-            return [(x.matvec(own["weight"]) + bias).activated(layer.activation) for x in frames]
+            return [x.matvec(own["weight"], bias).activated(layer.activation) for x in frames]
         case Recurrent():
             return _recurrent(layer, own, frames)
         case SharedRnn():
@@ -164,13 +166,11 @@ def _apply(layer: Layer, given: Shape, parameters: Mapping[str, np.ndarray], fra
 
 
 def step(
-    layer: Recurrent, parameters: Mapping[str, np.ndarray], x: Rounded, state: tuple[np.ndarray, np.ndarray]
+    layer: Recurrent, parameters: Mapping[str, np.ndarray], x: Rounded, state: tuple[Rounded, Rounded]
 ) -> tuple[Rounded, Rounded]:
-    """h and c after one frame, from a state that is exact."""
+    """h and c after one frame."""
     own = {name.removeprefix(f"{layer.name}."): value for name, value in parameters.items()}
-    h, c = map(Rounded.exact, state)
-    given, back = x.matvec(own["input"]) + Rounded.exact(own["bias"]), h.matvec(own["recurrent"])
-    return _CELLS[layer.cell](own, given, back, (h, c))
+    return _CELLS[layer.cell](own, x.matvec(own["input"], Rounded.exact(own["bias"])), state)
 
 
 def _around(layer: Window | Convolution, frames: list, width: int) -> list:
@@ -179,7 +179,7 @@ def _around(layer: Window | Convolution, frames: list, width: int) -> list:
         range(centre - reach.left, centre + reach.right + 1) for centre in range(0, len(frames), reach.stride)
     ]
     inside = range(len(frames))
-    return [_concatenated([frames[k] if k in inside else nothing for k in around]) for around in indices]
+    return [concatenated([frames[k] if k in inside else nothing for k in around]) for around in indices]
 
 
 def _convolved(layer: Convolution, given: Shape, own: Mapping[str, np.ndarray], x: Rounded) -> Rounded:
@@ -193,7 +193,7 @@ def _convolved(layer: Convolution, given: Shape, own: Mapping[str, np.ndarray], 
     for b in range(made.bins):
         seen = np.s_[:, :, b * layer.stride_bins : b * layer.stride_bins + span]
         inputs = (part[seen].transpose(1, 0, 2).ravel() for part in (value, error))
-        columns.append(Rounded(*inputs).matvec(own["kernel"]) + Rounded.exact(own["bias"]))
+        columns.append(Rounded(*inputs).matvec(own["kernel"], Rounded.exact(own["bias"])))
     stacked = Rounded(
         np.stack([column.value for column in columns], axis=1).ravel(),
         np.stack([column.error for column in columns], axis=1).ravel(),
@@ -214,21 +214,20 @@ def _recurrent(layer: Recurrent, own: Mapping[str, np.ndarray], frames: list) ->
         return forward
     reverse = {name.removeprefix("reverse."): value for name, value in own.items() if "reverse." in name}
     backward = _one_direction(layer, reverse, frames[::-1])[::-1]
-    return [_concatenated(pair) for pair in zip(forward, backward, strict=True)]
+    return [concatenated(pair) for pair in zip(forward, backward, strict=True)]
 
 
 def _shared_rnn(layer: SharedRnn, own: Mapping[str, np.ndarray], frames: list) -> list:
-    drives = [x.matvec(own["input"]) for x in frames]
     if layer.batch_norm:
         scale, shift = Rounded.exact(own["scale"]), Rounded.exact(own["shift"])
-        drives = [drive * scale + shift for drive in drives]
+        drives = [x.matvec(own["input"]) * scale + shift for x in frames]
     else:
-        drives = [drive + Rounded.exact(own["bias"]) for drive in drives]
+        drives = [x.matvec(own["input"], Rounded.exact(own["bias"])) for x in frames]
     summed = []
     for name, ordered in (("recurrent", drives), ("reverse.recurrent", drives[::-1])):
         h, outputs = Rounded.exact(np.zeros(layer.cells)), []
         for drive in ordered:
-            h = (drive + h.matvec(own[name])).activated(layer.activation)
+            h = h.matvec(own[name], drive).activated(layer.activation)
             outputs.append(h)
         summed.append(outputs)
     forward, backward = summed
@@ -239,28 +238,29 @@ def _one_direction(layer: Recurrent, own: Mapping[str, np.ndarray], frames: list
     h, c = Rounded.exact(np.zeros(layer.hidden)), Rounded.exact(np.zeros(layer.cells))
     outputs = []
     for x in frames:
-        given, back = x.matvec(own["input"]) + Rounded.exact(own["bias"]), h.matvec(own["recurrent"])
-        h, c = _CELLS[layer.cell](own, given, back, (h, c))
+        h, c = _CELLS[layer.cell](own, x.matvec(own["input"], Rounded.exact(own["bias"])), (h, c))
         outputs.append(h)
     return outputs
 
 
-def _lstm(own, given: Rounded, back: Rounded, state):
-    _, c = state
-    i, f, g, o = _gates(given + back, len(c.value))
+def _lstm(own, given: Rounded, state):
+    h, c = state
+    i, f, g, o = _gates(h.matvec(own["recurrent"], given), len(c.value))
     c = f.sigmoid() * c + i.sigmoid() * g.tanh()
     h = o.sigmoid() * c.tanh()
     return (h.matvec(own["projection"]) if "projection" in own else h), c
 
 
-def _gru(own, given: Rounded, back: Rounded, state):
+def _gru(own, given: Rounded, state):
     h, c = state
+    start = np.concatenate([np.zeros(2 * len(c.value)), own["candidate_bias"]])
+    back = h.matvec(own["recurrent"], Rounded.exact(start))
     (given_r, given_z, given_n), (back_r, back_z, back_n) = (
         _gates(given, len(c.value)),
         _gates(back, len(c.value)),
     )
     r, z = (given_r + back_r).sigmoid(), (given_z + back_z).sigmoid()
-    n = (given_n + r * (back_n + Rounded.exact(own["candidate_bias"]))).tanh()
+    n = (given_n + r * back_n).tanh()
     return _mixed(z, h, n), c
 
 
@@ -272,8 +272,8 @@ def _mixed(z: Rounded, h: Rounded, n: Rounded) -> Rounded:
     return _stored(n.value + z.value * (h.value - n.value), error + difference_and_product)
 
 
-def _rnn(own, given: Rounded, back: Rounded, state):
-    return (given + back).tanh(), state[1]
+def _rnn(own, given: Rounded, state):
+    return state[0].matvec(own["recurrent"], given).tanh(), state[1]
 
 
 _CELLS = {"lstm": _lstm, "gru": _gru, "rnn": _rnn}
@@ -288,7 +288,7 @@ def _stored(value: np.ndarray, error: np.ndarray) -> Rounded:
     return Rounded(value, error + UNIT * (abs(value) + error) + UNDERFLOW)
 
 
-def _concatenated(parts) -> Rounded:
+def concatenated(parts) -> Rounded:
     return Rounded(
         np.concatenate([part.value for part in parts]), np.concatenate([part.error for part in parts])
     )

@@ -19,31 +19,6 @@ std::size_t GroupSize(std::size_t n_streams) {
 
 }  // namespace
 
-class Network::Lease {
- public:
-  explicit Lease(const Network& network) : network_(network) {
-    const std::lock_guard lock(network_.mutex_);
-    if (network_.idle_.empty()) {
-      workspace_ = std::make_unique<Workspace>();
-    } else {
-      workspace_ = std::move(network_.idle_.back());
-      network_.idle_.pop_back();
-    }
-  }
-  ~Lease() {
-    const std::lock_guard lock(network_.mutex_);
-    network_.idle_.push_back(std::move(workspace_));
-  }
-  Lease(const Lease&) = delete;
-  Lease& operator=(const Lease&) = delete;
-
-  Workspace& operator*() const { return *workspace_; }
-
- private:
-  const Network& network_;
-  std::unique_ptr<Workspace> workspace_;
-};
-
 void Network::Add(std::unique_ptr<const Layer> layer) {
   if (layer->input_width() != n_tokens()) {
     throw std::invalid_argument("a layer takes " + std::to_string(layer->input_width()) +
@@ -122,7 +97,7 @@ struct Network::Group {
 };
 
 void Network::Run(const Group& group) const {
-  const Lease lease(*this);
+  const Workspaces::Lease lease(workspaces_);
   Workspace& workspace = *lease;
   const std::size_t n = group.streams.size();
   Frames x{nullptr, n, group.frames[0], input_width_, RoundUp(input_width_, kStripRows)};

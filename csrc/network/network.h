@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <vector>
@@ -34,14 +33,10 @@ class Network {
   struct Group;
   void Run(const Group& group) const;
 
-  // A workspace that no other thread uses for as long as it is held.
-  class Lease;
-
   const Kernels& kernels_;
   std::size_t input_width_;
   std::vector<std::unique_ptr<const Layer>> layers_;
-  mutable std::mutex mutex_;
-  mutable std::vector<std::unique_ptr<Workspace>> idle_;
+  mutable Workspaces workspaces_;
 };
 
 // One stream on its way through a network, `chunk_frames` output frames at a time.

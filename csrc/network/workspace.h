@@ -3,7 +3,10 @@
 
 #include <cstddef>
 #include <memory>
+#include <mutex>
 #include <new>
+#include <utility>
+#include <vector>
 
 namespace sparrot {
 
@@ -40,7 +43,7 @@ class Scratch {
 
 // The scratch of one caller. Each name belongs to the function that its comment names.
 struct Workspace {
-  Scratch rows[2];        // Network: what enters a layer and what leaves it, turn about
+  Scratch rows[2];        // Network, NetworkTransducer: what enters a layer and what leaves it, turn about
   Scratch drives;         // Recurrent, SharedRnn: input products of all frames
   Scratch products;       // Recurrent, SharedRnn: recurrent products of a frame
   Scratch cells, hidden;  // Recurrent, SharedRnn: states of all streams
@@ -54,6 +57,40 @@ struct Workspace {
   Scratch scales;         // products: of int8 inputs, and their inverses
   Scratch wide, back;     // products: of rows in wide form, and back again
   Scratch gathered, few;  // products: inputs and sums of the few streams of the densest levels
+};
+
+// Workspaces that many threads take turns with; there are as many as were ever used at once.
+class Workspaces {
+ public:
+  // A workspace that no other thread uses for as long as it is held.
+  class Lease {
+   public:
+    explicit Lease(Workspaces& owner) : owner_(owner) {
+      const std::lock_guard lock(owner_.mutex_);
+      if (owner_.idle_.empty()) {
+        workspace_ = std::make_unique<Workspace>();
+      } else {
+        workspace_ = std::move(owner_.idle_.back());
+        owner_.idle_.pop_back();
+      }
+    }
+    ~Lease() {
+      const std::lock_guard lock(owner_.mutex_);
+      owner_.idle_.push_back(std::move(workspace_));
+    }
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
+
+    Workspace& operator*() const { return *workspace_; }
+
+   private:
+    Workspaces& owner_;
+    std::unique_ptr<Workspace> workspace_;
+  };
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Workspace>> idle_;
 };
 
 }  // namespace sparrot

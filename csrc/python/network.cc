@@ -17,6 +17,7 @@
 #include "network/threads.h"
 #include "network/recurrent.h"
 #include "network/shared_rnn.h"
+#include "network/transducer.h"
 #include "python/bindings.h"
 
 namespace nb = nanobind;
@@ -189,6 +190,14 @@ void BindNetwork(nb::module_& module) {
       .def("add_recurrent", &AddRecurrent)
       .def("add_shared_rnn", &AddSharedRnn, nb::arg("matrices"), nb::arg("bias"), nb::arg("affines").none(),
            nb::arg("activation"));
+
+  module.def(
+      "network_transducer",
+      [](const std::shared_ptr<Network>& predictor, const std::shared_ptr<Matrix>& output, const Vector& bias)
+          -> std::shared_ptr<TransducerModel> {
+        return std::make_shared<NetworkTransducer>(predictor, output, Copied(bias));
+      },
+      nb::arg("predictor"), nb::arg("output"), nb::arg("bias"));
 
   nb::class_<NetworkStream>(module, "NetworkStream")
       .def(nb::init<std::shared_ptr<const Network>, std::size_t>())

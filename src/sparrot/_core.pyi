@@ -93,6 +93,9 @@ class Network:
         ],
     ) -> None: ...
 
+def network_transducer(predictor: Network, output: Matrix, bias: npt.NDArray[np.float32]) -> TransducerModel:
+    """From indices of tokens, and from sums of encoder and predictor to logits; a level is a stop."""
+
 class NetworkStream:
     """A stream on its way through a network; 0 chunk frames are the whole utterance."""
 

@@ -145,7 +145,7 @@ PIECES = st.tuples(
 
 @given(KINDS, st.integers(0, 10_000), st.lists(st.lists(PIECES, min_size=1, max_size=3), max_size=4))
 def test_searches_that_step_together_decode_as_they_do_alone(kind, seed, plans):
-    """Whatever their beams, levels, penalties and numbers of frames: sums of these networks have one order."""
+    """Whatever their beams, levels, penalties and frames: sums of these networks have one order."""
     model = model_of(kind, weights_of(kind, 8, seed))
     beams = [plan[0][0] for plan in plans]
     together, alone = ([TransducerBeamDecoder(model, beam) for beam in beams] for _ in range(2))

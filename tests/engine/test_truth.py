@@ -86,10 +86,10 @@ def check_every_step(network: Network, weights: dict, features: np.ndarray, stop
         x = frame
         for layer in layers:
             if not isinstance(layer, Recurrent):
-                x = rounding._apply(layer, None, weights, [x])[0]
+                x = rounding.apply(layer, None, weights, [x])[0]
                 continue
             h, c = after[layer.name][0][: layer.hidden], after[layer.name][1][: layer.cells]
-            expected = rounding.step(layer, weights, x, before[layer.name])
+            expected = rounding.step(layer, weights, x, tuple(map(Rounded.exact, before[layer.name])))
             for found, rounded in zip((h, c), expected, strict=True):
                 assert np.all(abs(np.array(found) - rounded.value) <= rounded.error), layer.name
             before[layer.name] = (np.array(h), np.array(c))

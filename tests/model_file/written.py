@@ -11,7 +11,15 @@ import numpy as np
 import torch
 
 from architectures import parameters
-from sparrot.architecture import Architecture, Convolution, LayerNorm, Linear, Matrix, Recurrent
+from sparrot.architecture import (
+    AnyArchitecture,
+    Architecture,
+    Convolution,
+    LayerNorm,
+    Linear,
+    Matrix,
+    Recurrent,
+)
 from sparrot.features import FeatureConfig
 from sparrot.model_file import (
     LevelToWrite,
@@ -38,7 +46,7 @@ SMALL = Architecture(
 )
 
 
-def describe(architecture: Architecture, tokens: Tokens | None = None) -> ModelDescription:
+def describe(architecture: AnyArchitecture, tokens: Tokens | None = None) -> ModelDescription:
     """A description that fits the architecture."""
     return ModelDescription(
         architecture=architecture,
@@ -64,14 +72,14 @@ def block_mask(matrix: Matrix, block: tuple[int, int], sparsity: float, seed: in
 
 
 def masks(
-    architecture: Architecture, block: tuple[int, int], sparsity: float, seed: int = 0
+    architecture: AnyArchitecture, block: tuple[int, int], sparsity: float, seed: int = 0
 ) -> dict[str, Any]:
     """A mask for every matrix that may have one."""
     prunable = [matrix for matrix in architecture.matrices() if matrix.prunable]
     return {m.name: block_mask(m, block, sparsity, seed + i) for i, m in enumerate(prunable)}
 
 
-def three_levels(architecture: Architecture, block: tuple[int, int], seed: int = 0) -> list[LevelToWrite]:
+def three_levels(architecture: AnyArchitecture, block: tuple[int, int], seed: int = 0) -> list[LevelToWrite]:
     """Levels large, medium and small, at 0, 70 and 90 %."""
     return [
         LevelToWrite(name="large", kept={}, measured={"dev": {"wer": 0.1, "cer": 0.04, "words": 1000}}),

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from sparrot import _core
 from sparrot.architecture import (
+    AnyArchitecture,
     Architecture,
     BatchNorm,
     Convolution,
@@ -22,6 +23,7 @@ from sparrot.architecture import (
     Recurrent,
     Shape,
     SharedRnn,
+    Transducer,
     Window,
 )
 from sparrot.engine.frames import Float32
@@ -36,6 +38,9 @@ _NO_STARTS, _NO_COLUMNS = np.zeros(0, np.uint32), np.zeros(0, np.uint16)
 class Network:
     """A network whose weights lie in memory as they lie in the file; threads may share it.
 
+    Of a transducer it is the encoder, and `transducer` is the rest: predictor and joint network, to which a
+    level is the number of its stop.
+
     architecture: that of the file.
     first:        the file's first stop, sparsest; its memory stays in use, like that of later ones.
     verify:       whether weights are searched for values that are not finite.
@@ -45,10 +50,9 @@ class Network:
     """
 
     def __init__(
-        self, architecture: Architecture, first: StopData, *, verify: bool = True, isa: str | None = None
+        self, architecture: AnyArchitecture, first: StopData, *, verify: bool = True, isa: str | None = None
     ) -> None:
-        self.architecture = architecture
-        self.core = _core.Network(architecture.input_width, isa)
+        self.architecture = architecture.encoder
         self._verify = verify
         check_base(first, verify=verify)
         self._matrices = {
@@ -56,8 +60,8 @@ class Network:
         }
         self._affines: dict[str, _core.Affines] = {}
         self._n_stops = 0
-        for layer, given in zip(architecture.layers, architecture.shapes(), strict=False):
-            self._add_layer(layer, given, first.vectors)
+        self.core = self._built(self.architecture, first.vectors, isa)
+        self.transducer = self._joined(architecture, first.vectors, isa)
         self.add_stop(first)
 
     @property
@@ -93,8 +97,8 @@ class Network:
     def run(self, features: ArrayLike, stop: int) -> Float32:
         """Logits (⌈n/R⌉, n_tokens) of a whole utterance, features (n, input_width), at a stop.
 
-        Bidirectional layers see all of it. Raises ValueError if the features have another width or a value
-        is not finite.
+        Of a transducer they are the values of its encoder. Bidirectional layers see all of it. Raises
+        ValueError if the features have another width or a value is not finite.
         """
         _require_stop(self, stop)
         whole = _core.NetworkStream(self.core, 0)
@@ -104,7 +108,27 @@ class Network:
             return np.zeros((0, self.architecture.n_tokens), np.float32)
         return _core.advance([whole], [stop])[0]
 
-    def _add_layer(self, layer: Layer, given: Shape, vectors: Mapping[str, Float32]) -> None:
+    def _joined(
+        self, architecture: AnyArchitecture, vectors: Mapping[str, Float32], isa: str | None
+    ) -> _core.TransducerModel | None:
+        if not isinstance(architecture, Transducer):
+            return None
+        predictor = self._built(architecture.predictor, vectors, isa)
+        output = architecture.output.name
+        bias = vectors[f"{output}.bias"].reshape(-1)
+        return _core.network_transducer(predictor, self._matrices[f"{output}.weight"], bias)
+
+    def _built(
+        self, architecture: Architecture, vectors: Mapping[str, Float32], isa: str | None
+    ) -> _core.Network:
+        core = _core.Network(architecture.input_width, isa)
+        for layer, given in zip(architecture.layers, architecture.shapes(), strict=False):
+            self._add_layer(core, layer, given, vectors)
+        return core
+
+    def _add_layer(
+        self, core: _core.Network, layer: Layer, given: Shape, vectors: Mapping[str, Float32]
+    ) -> None:
         matrices = self._matrices
 
         def vector(part: str) -> Float32:
@@ -112,34 +136,36 @@ class Network:
 
         match layer:
             case Window():
-                self.core.add_window(layer.left, layer.right, layer.stride)
+                core.add_window(layer.left, layer.right, layer.stride)
             case Linear():
-                self.core.add_linear(matrices[f"{layer.name}.weight"], vector("bias"), layer.activation)
+                core.add_linear(matrices[f"{layer.name}.weight"], vector("bias"), layer.activation)
             case SharedRnn():
-                self._add_shared_rnn(layer, given, vectors)
+                self._add_shared_rnn(core, layer, given, vectors)
             case Embedding():
-                self.core.add_embedding(matrices[f"{layer.name}.table"])
+                core.add_embedding(matrices[f"{layer.name}.table"])
             case BatchNorm():
-                self.core.add_batch_norm(self._new_affines(layer.name, layer.groups(given)))
+                core.add_batch_norm(self._new_affines(layer.name, layer.groups(given)))
             case LayerNorm():
-                self.core.add_layer_norm(vector("scale"), vector("shift"), layer.epsilon)
+                core.add_layer_norm(vector("scale"), vector("shift"), layer.epsilon)
             case Recurrent():
                 directions = [_direction(prefix, self._matrices, vectors) for prefix in layer.prefixes]
-                self.core.add_recurrent(layer.cell, directions)
+                core.add_recurrent(layer.cell, directions)
             case Convolution():
                 shape, reach = _convolution(layer, given)
-                self.core.add_convolution(
+                core.add_convolution(
                     matrices[f"{layer.name}.kernel"], vector("bias"), layer.activation, shape, reach
                 )
 
-    def _add_shared_rnn(self, layer: SharedRnn, given: Shape, vectors: Mapping[str, Float32]) -> None:
+    def _add_shared_rnn(
+        self, core: _core.Network, layer: SharedRnn, given: Shape, vectors: Mapping[str, Float32]
+    ) -> None:
         matrices = [self._matrices[matrix.name] for matrix in layer.matrices(given)]
         if layer.batch_norm:
             affines = self._new_affines(layer.name, Shape(1, layer.cells))
-            self.core.add_shared_rnn(matrices, _NO_VALUES, affines, layer.activation)
+            core.add_shared_rnn(matrices, _NO_VALUES, affines, layer.activation)
         else:
             bias = vectors[f"{layer.name}.bias"].reshape(-1)
-            self.core.add_shared_rnn(matrices, bias, None, layer.activation)
+            core.add_shared_rnn(matrices, bias, None, layer.activation)
 
     def _new_affines(self, layer: str, groups: Shape) -> _core.Affines:
         """The scales and shifts of a layer, to which every stop adds its own."""
