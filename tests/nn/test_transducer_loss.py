@@ -10,7 +10,7 @@ from torch.autograd import gradcheck
 from torch.profiler import profile
 
 import reference_lattice
-from sparrot.nn import edge_log_probs, rnnt_loss, transducer_loss
+from sparrot.nn import edge_log_probs, rnnt_loss, rnnt_loss_by_rows, transducer_loss
 
 LENGTHS, TARGET_LENGTHS = torch.tensor([6, 1, 4, 2]), torch.tensor([3, 0, 4, 2])
 CLOSE = {"rtol": 1e-11, "atol": 1e-13}  # float64: hundreds of roundings of numbers to a hundred
@@ -50,6 +50,21 @@ def test_the_loss_is_that_of_all_alignments(n_frames, n_labels, n_tokens, spread
     torch.testing.assert_close(loss.item(), expected, **CLOSE)
     exact = torch.tensor(reference_lattice.logit_gradient(own, labels, slopes))
     torch.testing.assert_close(gradient[0], exact, **CLOSE)
+
+
+@given(st.integers(1, 12), st.integers(0, 9), st.integers(2, 20), st.integers(0, 9))
+def test_the_loss_is_that_of_plain_torch(n_frames, n_labels, n_tokens, seed):
+    logits = (3 * normal(2, n_frames, n_labels + 1, n_tokens, seed=seed)).requires_grad_()
+    lengths = torch.tensor([n_frames, 1 + seed % n_frames])
+    target_lengths = torch.tensor([seed % (n_labels + 1), n_labels])
+    junk = texts(2, n_labels, n_tokens, seed).masked_fill(
+        torch.arange(n_labels) >= target_lengths[:, None], -7
+    )
+    ours, plain = (made(logits, junk, lengths, target_lengths) for made in (rnnt_loss, rnnt_loss_by_rows))
+    torch.testing.assert_close(ours, plain, **CLOSE)
+    weights = torch.tensor([1.0, -2.0], dtype=torch.float64)
+    gradients = [torch.autograd.grad((weights * made).sum(), logits)[0] for made in (ours, plain)]
+    torch.testing.assert_close(*gradients, **CLOSE)
 
 
 def test_gradients_are_those_of_differences():
