@@ -2,19 +2,12 @@
 
 #include <algorithm>
 #include <limits>
-#include <type_traits>
 #include <vector>
 
 #include "network/threads.h"
 
 namespace sparrot {
 namespace {
-
-template <class Real>
-const NodeKernels<Real>& Chosen(const LatticeKernels& kernels) {
-  if constexpr (std::is_same_v<Real, float>) return kernels.float32;
-  else return kernels.float64;
-}
 
 // The nodes of one frame of one utterance: where they begin in a batch, and how many are inside.
 struct Row {
@@ -48,7 +41,7 @@ void EdgeLogProbs(const NodeBatch<Real>& batch, const LatticeKernels& kernels, R
     const std::int64_t* targets = batch.targets + row.utterance * (batch.width - 1);
     Real* to = edges + 2 * row.begin;
     std::vector<Real> log_sums(row.inside);
-    Chosen<Real>(kernels).normalise(logits, row.inside, batch.n_tokens, normalisers + row.begin, log_sums.data());
+    kernels.nodes<Real>().normalise(logits, row.inside, batch.n_tokens, normalisers + row.begin, log_sums.data());
     for (std::size_t u = 0; u < row.inside; ++u) {
       const Real *node = logits + u * batch.n_tokens, largest = normalisers[row.begin + u].largest;
       to[2 * u] = node[0] - largest - log_sums[u];
@@ -68,7 +61,7 @@ void DescendEdges(const NodeBatch<Real>& batch, const LatticeKernels& kernels, c
       const bool has_label = u + 1 < row.inside;
       const Real blank = slopes[2 * node], label = has_label ? slopes[2 * node + 1] : 0;
       Real* to = gradient + node * batch.n_tokens;
-      Chosen<Real>(kernels).descend(batch.logits + node * batch.n_tokens, batch.n_tokens, normalisers[node],
+      kernels.nodes<Real>().descend(batch.logits + node * batch.n_tokens, batch.n_tokens, normalisers[node],
                                     blank + label, to);
       to[0] += blank;
       if (has_label) to[targets[u]] += label;

@@ -99,7 +99,28 @@ double LatticeLoss(const Lattice<Real>& lattice, const LatticeKernels& kernels, 
   return loss;
 }
 
+template <class Real>
+double LatticeDivergence(const Lattice<Real>& student, const Real* teacher, const LatticeKernels& kernels,
+                         Real* gradient) {
+  const auto diverge = kernels.nodes<Real>().diverge;
+  std::vector<Real> row(2 * student.labels);
+  double divergence = 0;
+  for (std::size_t t = 0; t < student.frames; ++t) {
+    const std::size_t begin = 2 * t * student.width, end = begin + 2 * student.labels;
+    Real* const to = gradient == nullptr ? row.data() : gradient + begin;
+    divergence += diverge(student.edges + begin, teacher + begin, student.labels, to);
+    constexpr auto kNoLabel = static_cast<Real>(kNever);
+    const Real q[] = {student.edges[end], kNoLabel}, p[] = {teacher[end], kNoLabel};
+    Real last[2];
+    divergence += diverge(q, p, 1, last);
+    if (gradient != nullptr) gradient[end] = last[0];
+  }
+  return divergence;
+}
+
 template double LatticeLoss(const Lattice<float>&, const LatticeKernels&, float*);
 template double LatticeLoss(const Lattice<double>&, const LatticeKernels&, double*);
+template double LatticeDivergence(const Lattice<float>&, const float*, const LatticeKernels&, float*);
+template double LatticeDivergence(const Lattice<double>&, const double*, const LatticeKernels&, double*);
 
 }  // namespace sparrot

@@ -28,7 +28,17 @@ struct Lattice {
 template <class Real>
 double LatticeLoss(const Lattice<Real>& lattice, const LatticeKernels& kernels, Real* gradient);
 
+// Σ over all nodes of KL(teacher ‖ student) over {blank, label, rest}, and over {blank, rest} where all labels are
+// out (Panchapagesan et al. 2021, arXiv:2011.06110); see NodeKernels. The teacher's edges lie like the student's.
+//
+// gradient: null, or [frames][width][2] in the student's edges; only those that exist are written.
+template <class Real>
+double LatticeDivergence(const Lattice<Real>& student, const Real* teacher, const LatticeKernels& kernels,
+                         Real* gradient);
+
 extern template double LatticeLoss(const Lattice<float>&, const LatticeKernels&, float*);
 extern template double LatticeLoss(const Lattice<double>&, const LatticeKernels&, double*);
+extern template double LatticeDivergence(const Lattice<float>&, const float*, const LatticeKernels&, float*);
+extern template double LatticeDivergence(const Lattice<double>&, const double*, const LatticeKernels&, double*);
 
 }  // namespace sparrot

@@ -13,8 +13,8 @@ namespace {
 
 const LatticeKernels kAvx512LatticeKernels{
     .name = "avx512",
-    .float32 = {Normalise<float>, Descend<float>},
-    .float64 = {Normalise<double>, Descend<double>},
+    .float32 = {Normalise<float>, Descend<float>, Diverge<float>},
+    .float64 = {Normalise<double>, Descend<double>, Diverge<double>},
     .advance = Advance,
     .retreat = Retreat,
     .occupy = Occupy,

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <string_view>
+#include <type_traits>
 
 namespace sparrot {
 
@@ -12,7 +13,7 @@ struct Normaliser {
   Real largest, sum;
 };
 
-// What is computed from the logits of nodes.
+// What is computed node by node.
 template <class Real>
 struct NodeKernels {
   // normalisers [nodes] of logits [nodes][n_tokens], and the logarithms of their sums, log_sums [nodes]. The sum is
@@ -22,6 +23,12 @@ struct NodeKernels {
 
   // to[k] = −total · softmax(logits)[k] of one node; zeros, and nothing is read, where total is zero.
   void (*descend)(const Real* logits, std::size_t n_tokens, const Normaliser<Real>& normaliser, Real total, Real* to);
+
+  // Σ over the nodes of KL(teacher ‖ student) over {blank, label, rest}, from log-probabilities [nodes][2] of the first
+  // two; and its gradient [nodes][2] in those of the student. A rest is at least what follows 1, less 1.
+  //
+  //   Σ_k p_k (log p_k − log q_k),   gradient[j] = q_j p_rest / q_rest − p_j
+  double (*diverge)(const Real* student, const Real* teacher, std::size_t nodes, Real* gradient);
 };
 
 struct LatticeKernels {
@@ -37,6 +44,12 @@ struct LatticeKernels {
 
   // edge[i] = −exp(before[i] + edge[i] + loss)   for i < n
   void (*occupy)(const double* before, double loss, double* edge, std::size_t n);
+
+  template <class Real>
+  const NodeKernels<Real>& nodes() const {
+    if constexpr (std::is_same_v<Real, float>) return float32;
+    else return float64;
+  }
 };
 
 extern const LatticeKernels kBaselineLatticeKernels;

@@ -1,7 +1,7 @@
 // Plain loops, which the compiler makes vectors of: a file that is compiled for an instruction set includes them
 // in a namespace of its own. They need -fopenmp-simd, and -fno-trapping-math for their comparisons.
 
-// Constants of exp and of 2^k by the bits of a floating-point number.
+// A floating-point number: what follows 1, the places of its bits, and constants of exp.
 template <class Real>
 struct Binary;
 
@@ -10,6 +10,7 @@ struct Binary<float> {
   using Bits = std::uint32_t;
   static constexpr int kMantissa = 23;
   static constexpr Bits kOne = 0x3f800000;
+  static constexpr double kUnit = 0x1p-23;
   static constexpr float kLeast = -127, kToInteger = 0x1.8p23F, kLog2E = 0x1.715476p0F;
   // (2^f − 1) / f for |f| ≤ 1/2, highest power first; the relative error of 2^f is 2^-26.
   static constexpr float kPower[] = {0.00015403512745004706F, 0.0013390735477903442F, 0.009618237493774433F,
@@ -21,6 +22,7 @@ struct Binary<double> {
   using Bits = std::uint64_t;
   static constexpr int kMantissa = 52;
   static constexpr Bits kOne = 0x3ff0000000000000;
+  static constexpr double kUnit = 0x1p-52;
   static constexpr double kLeast = -1023, kToInteger = 0x1.8p52, kLog2E = 0x1.71547652b82fep0;
   // The same to 2^-55.
   static constexpr double kPower[] = {4.434771097673019e-10, 7.0737832456609726e-09, 1.0178199572961064e-07,
@@ -47,22 +49,23 @@ inline Real Exp(Real x) {
   return power * (f * slope) + power;
 }
 
-// log(x) = k ln 2 + log f for x ≥ 1, with √½ ≤ f < √2; log f = 2 artanh(s), s = (f − 1) / (f + 1). NaN stays NaN.
+// log(x) = k ln 2 + log f with √½ ≤ f < √2; log f = 2 artanh(s), s = (f − 1) / (f + 1). For normal numbers; NaN
+// stays NaN.
 //
-// Error: absolute, 2 u max(1, log x).
+// Error: absolute, 2 u max(1, |log x|).
 inline double Log(double x) {
-  constexpr std::uint64_t kRootHalf = 0x3fe6a09e667f3bcd, kTwo52 = 0x4330000000000000;
+  constexpr std::uint64_t kRootHalf = 0x3fe6a09e667f3bcd, kTwo52 = 0x4330000000000000, kBias = 1023;
   const auto bits = __builtin_bit_cast(std::uint64_t, x);
-  const std::uint64_t k = (bits - kRootHalf) >> 52;
-  const double f = __builtin_bit_cast(double, bits - (k << 52));
+  const std::uint64_t biased = (bits - kRootHalf + (kBias << 52)) >> 52;  // k + 1023
+  const double f = __builtin_bit_cast(double, bits - ((biased - kBias) << 52));
   const double s = (f - 1) / (f + 1), z = s * s;
   double series = 0;  // of (2 artanh(s) − 2 s) / s³, to 2^-59
   for (const double coefficient : {0.14616449685043406, 0.15331721600556042, 0.18182889125261723, 0.2222221113479508,
                                    0.28571428625975487, 0.39999999999899505, 0.666666666666667}) {
     series = series * z + coefficient;
   }
-  const double whole = __builtin_bit_cast(double, k | kTwo52) - 0x1p52;
-  return whole * 0.6931471805599453 + (2 * s + s * z * series) + (x - x);
+  const double k = __builtin_bit_cast(double, biased | kTwo52) - (0x1p52 + 1023);
+  return k * 0.6931471805599453 + (2 * s + s * z * series) + (x - x);
 }
 
 // log(exp a + exp b), also where one of them is −∞, or both. NaN stays NaN.
@@ -119,4 +122,23 @@ inline void Retreat(const double* after, double* blank, double* label, double* t
 inline void Occupy(const double* before, double loss, double* edge, std::size_t n) {
 #pragma omp simd
   for (std::size_t i = 0; i < n; ++i) edge[i] = -Exp(before[i] + edge[i] + loss);
+}
+
+inline double Share(double p, double log_p, double log_q) { return p == 0 ? 0 : p * (log_p - log_q); }
+
+template <class Real>
+double Diverge(const Real* student, const Real* teacher, std::size_t nodes, Real* gradient) {
+  constexpr double kMost = 1 - Binary<Real>::kUnit;
+  double divergence = 0;
+#pragma omp simd reduction(+ : divergence)
+  for (std::size_t i = 0; i < nodes; ++i) {
+    const double log_q0 = student[2 * i], log_q1 = student[2 * i + 1], log_p0 = teacher[2 * i],
+                 log_p1 = teacher[2 * i + 1];
+    const double q0 = Exp(log_q0), q1 = Exp(log_q1), p0 = Exp(log_p0), p1 = Exp(log_p1);
+    const double q_rest = 1 - (q0 + q1 > kMost ? kMost : q0 + q1), p_rest = 1 - (p0 + p1 > kMost ? kMost : p0 + p1);
+    divergence += Share(p0, log_p0, log_q0) + Share(p1, log_p1, log_q1) + p_rest * (Log(p_rest) - Log(q_rest));
+    gradient[2 * i] = static_cast<Real>(p_rest / q_rest * q0 - p0);
+    gradient[2 * i + 1] = static_cast<Real>(p_rest / q_rest * q1 - p1);
+  }
+  return divergence;
 }

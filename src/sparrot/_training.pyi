@@ -51,3 +51,16 @@ def lattice_losses(
     gradient: like the edges; written where they count, and nowhere else.
     Raises ValueError, before anything is written, if a length or a size is wrong.
     """
+
+def lattice_divergences(
+    student: Tensor,
+    teacher: Tensor,
+    lengths: Tensor,
+    target_lengths: Tensor,
+    divergences: Tensor,
+    gradient: Tensor | None,
+    *,
+    threads: int,
+    isa: str | None = None,
+) -> None:
+    """Writes Σ KL(teacher ‖ student) over the nodes of each lattice and the gradient, as `lattice_losses`."""

@@ -8,6 +8,7 @@ from sparrot.nn.network import CtcNetwork as CtcNetwork
 from sparrot.nn.network import Network as Network
 from sparrot.nn.transducer import TransducerNetwork as TransducerNetwork
 from sparrot.nn.transducer_loss import edge_log_probs as edge_log_probs
+from sparrot.nn.transducer_loss import lattice_divergence as lattice_divergence
 from sparrot.nn.transducer_loss import rnnt_loss as rnnt_loss
 from sparrot.nn.transducer_loss import transducer_loss as transducer_loss
 from sparrot.nn.transducer_reference import rnnt_loss_by_rows as rnnt_loss_by_rows

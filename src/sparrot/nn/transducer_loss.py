@@ -1,4 +1,4 @@
-"""The loss of a recurrent neural network transducer (Graves 2012, arXiv:1211.3711).
+"""The loss of a recurrent neural network transducer (Graves 2012, arXiv:1211.3711), and its distillation.
 
 At node (t, u) of an utterance's lattice, t frames are over and u labels are written: the blank leads to
 (t + 1, u), the next label to (t, u + 1), and an alignment ends with the blank of the last frame, where all
@@ -6,9 +6,11 @@ labels are written. The loss is made in two steps, of which the first alone look
 
     logits (batch, T, U + 1, V) → edges (batch, T, U + 1, 2) → −log p(text | speech) (batch,)
 
-Token 0 is the blank. Both steps are compiled, and run on as many threads as torch.
+What teaches by the edges (`lattice_divergence`) shares the first. Token 0 is the blank. All is compiled, and
+runs on as many threads as torch.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -67,13 +69,31 @@ def transducer_loss(edges: Tensor, lengths: Tensor, target_lengths: Tensor) -> T
 
     Raises:  TypeError or ValueError if an argument is not as above.
     """
-    if edges.dim() != 4 or edges.shape[2] == 0 or edges.shape[3] != 2:
-        raise ValueError(f"`edges` are (batch, T, U + 1, 2); got {tuple(edges.shape)}")
-    _check("edges", edges, edges.shape, *_FLOATS)
-    _check("lengths", lengths, edges.shape[:1], torch.int64)
-    _check("target_lengths", target_lengths, edges.shape[:1], torch.int64)
-    losses: Tensor = _TransducerLoss.apply(edges, lengths, target_lengths)
+    _check_edges(edges, lengths, target_lengths)
+    losses: Tensor = _OfLattices.apply(_training.lattice_losses, edges, lengths, target_lengths)
     return losses
+
+
+def lattice_divergence(edges: Tensor, teacher: Tensor, lengths: Tensor, target_lengths: Tensor) -> Tensor:
+    """Σ over an utterance's nodes of KL(teacher ‖ student) over {blank, next label, rest}, in nats.
+
+    edges:   the student's, float32 or float64 (batch, T, U + 1, 2), as for `transducer_loss`.
+    teacher: edges of the same type and shape, to which no gradient flows.
+    lengths, target_lengths: as there.
+    Returns: (batch,), summed in float64 (Panchapagesan et al. 2021, arXiv:2011.06110, temperature 1).
+
+        Σ_{t,u} Σ_k p_k (log p_k − log q_k),   p_rest = 1 − p_blank − p_label,   q likewise
+
+    Where all labels are written, the label is among the rest. A rest is at least the ε of the type, 2^-23 or
+    2^-52, so that the gradient, q_k p_rest / q_rest − p_k for log q_k, is always finite.
+
+    Raises:  TypeError or ValueError if an argument is not as above.
+    """
+    _check_edges(edges, lengths, target_lengths)
+    _check("teacher", teacher, edges.shape, edges.dtype)
+    batch = (edges, teacher, lengths, target_lengths)
+    divergences: Tensor = _OfLattices.apply(_training.lattice_divergences, *batch)
+    return divergences
 
 
 class _EdgeLogProbs(torch.autograd.Function):
@@ -101,22 +121,24 @@ class _EdgeLogProbs(torch.autograd.Function):
         return gradient, None, None, None
 
 
-class _TransducerLoss(torch.autograd.Function):
+class _OfLattices(torch.autograd.Function):
+    """A figure of each utterance and its gradient in the edges, both made by one compiled function."""
+
     @staticmethod
-    def forward(ctx: Any, *given: Tensor) -> Tensor:
-        edges, lengths, target_lengths = (tensor.detach().contiguous() for tensor in given)
-        losses = edges.new_empty(len(edges), dtype=torch.float64)
-        gradient = torch.zeros_like(edges) if ctx.needs_input_grad[0] else None
-        threads = torch.get_num_threads()
-        _training.lattice_losses(edges, lengths, target_lengths, losses, gradient, threads=threads)
+    def forward(ctx: Any, compiled: Callable[..., None], *given: Tensor) -> Tensor:
+        edges, *others = (tensor.detach().contiguous() for tensor in given)
+        figures = edges.new_empty(len(edges), dtype=torch.float64)
+        gradient = torch.zeros_like(edges) if ctx.needs_input_grad[1] else None
+        compiled(edges, *others, figures, gradient, threads=torch.get_num_threads())
         ctx.save_for_backward(gradient)
-        return losses.to(edges.dtype)
+        ctx.n_others = len(others)
+        return figures.to(edges.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        return slopes[:, None, None, None] * gradient, None, None
+        return None, slopes[:, None, None, None] * gradient, *[None] * ctx.n_others
 
 
 _FLOATS = (torch.float32, torch.float64)
@@ -130,3 +152,12 @@ def _check(name: str, tensor: Tensor, shape: tuple[int, ...], *dtypes: torch.dty
         raise TypeError(f"`{name}` is {tensor.dtype}: it must be {' or '.join(map(str, dtypes))}")
     if tensor.shape != shape:
         raise ValueError(f"`{name}` is {tuple(tensor.shape)}: for these lattices it must be {tuple(shape)}")
+
+
+def _check_edges(edges: Tensor, lengths: Tensor, target_lengths: Tensor) -> None:
+    """Raises like `_check` unless these are edges and lengths of one batch."""
+    if edges.dim() != 4 or edges.shape[2] == 0 or edges.shape[3] != 2:
+        raise ValueError(f"`edges` are (batch, T, U + 1, 2); got {tuple(edges.shape)}")
+    _check("edges", edges, edges.shape, *_FLOATS)
+    _check("lengths", lengths, edges.shape[:1], torch.int64)
+    _check("target_lengths", target_lengths, edges.shape[:1], torch.int64)
