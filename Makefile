@@ -113,6 +113,7 @@ fuzz: $(STAMPS)/fuzz
 SANITIZED := build/sanitized
 SANITIZED_TESTS ?= tests/test_core.py tests/kernels tests/model_file tests/fuzz tests/nn/test_lattice.py $(addprefix tests/engine/test_, \
   network.py embedding.py batch_norm.py shared_rnn.py decoders.py prefix_beam.py search_truth.py transducer.py \
+  transducer_network.py transducer_stream.py \
   encoder.py intake.py recognizer.py stream.py switching.py threads.py misuse.py)
 THREAD_SANITIZED_TESTS ?= $(addprefix tests/engine/test_,switching.py threads.py misuse.py)
 

@@ -76,7 +76,7 @@ def test_decoders(transcribe, decoder):
 @pytest.mark.parametrize(("name", "model"), [("one.wav", "tones.sparrot"), ("frames.npy", "given.sparrot")])
 def test_the_decoder_is_the_one_named(transcribe, monkeypatch, name, model):
     made = []
-    monkeypatch.setattr("sparrot.engine.segments.PrefixBeamDecoder", lambda beam: made.append(beam) or Deaf())
+    monkeypatch.setattr("sparrot.engine.decoding.PrefixBeamDecoder", lambda beam: made.append(beam) or Deaf())
     assert transcribe(name, "--decoder", "beam", "--beam", "4", model=model)[0] == 0
     assert made == [4]
 

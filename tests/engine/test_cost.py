@@ -1,6 +1,15 @@
 import numpy as np
 
-from sparrot.architecture import Architecture, Convolution, Embedding, LayerNorm, Linear, Recurrent, Window
+from sparrot.architecture import (
+    Architecture,
+    Convolution,
+    Embedding,
+    LayerNorm,
+    Linear,
+    Recurrent,
+    Transducer,
+    Window,
+)
 from sparrot.engine.cost import macs_per_second
 
 ARCHITECTURE = Architecture(
@@ -38,3 +47,12 @@ def test_dropped_weights_cost_nothing():
     parameters["lstm.reverse.input"][3:8] = 0.0
     parameters["planes.kernel"][1, 2] = 0.0
     assert macs_per_second(ARCHITECTURE, 100.0, parameters) == whole - 5 * 24 * 25 - 4 * 50
+
+
+def test_a_transducer_pays_for_its_encoder_and_its_output_once_a_frame():
+    encoder = Architecture(6, (Window("stack", 0, 1, 2), Linear("fc", 3)))
+    predictor = Architecture(1, (Embedding("tokens", 5, 4), Linear("predictor_output", 3)))
+    transducer = Transducer(encoder, predictor, Linear("output", 5))
+    weights = {m.name: np.ones((m.rows, m.columns), np.float32) for m in transducer.matrices()}
+    weights["output.weight"][0] = 0
+    assert macs_per_second(transducer, 100.0, weights) == (12 * 3 + 4 * 3) * 50

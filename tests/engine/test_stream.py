@@ -182,7 +182,7 @@ def test_what_is_stable_is_what_the_decoder_calls_so(recognizer, monkeypatch):
         def n_stable(self):
             return len(self.hypothesis().tokens) // 2
 
-    monkeypatch.setattr("sparrot.engine.segments.GreedyDecoder", Doubtful)
+    monkeypatch.setattr("sparrot.engine.decoding.GreedyDecoder", Doubtful)
     stream = recognizer.stream()
     stream.accept_waveform(sound("abc a_"), RATE_HZ)
     (partial,) = stream.poll()

@@ -113,7 +113,7 @@ def test_streams_decoded_together_say_what_they_say_alone(recognizer, monkeypatc
     decode_streams(streams)
     assert [stream.pending_s for stream in streams] == [0, 0, 0]
     with monkeypatch.context() as patched:
-        patched.setattr("sparrot.engine.stream.advance", None)  # nothing is left
+        patched.setattr("sparrot.engine.stream.step", None)  # nothing is left
         polled = [[e for e in stream.poll() if isinstance(e, Final)] for stream in streams]
     assert [[e.text for e in heard] for heard in polled] == [[], ["c"], []]
     rest = [[e for e in stream.finish() if isinstance(e, Final)] for stream in streams]

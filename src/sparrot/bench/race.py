@@ -1,7 +1,9 @@
 """A race of one model's levels, in every type of weights, against dense chains of its matrix products.
 
 Contestants take turns, each runs a few times a turn, and the least of all counts: what a machine does when
-nobody disturbs it. The rivals have no gates, no state and no convolution to compute.
+nobody disturbs it. The rivals have no gates, no state and no convolution to compute. Of a transducer they
+compute the encoder and the output of the joint network once a frame, and we decode a recording in which
+nothing is said; what a token costs, a step of the predictor, is left out.
 """
 
 import time
@@ -12,9 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from sparrot.architecture import Architecture
-from sparrot.engine.network import NetworkStream, advance
+from sparrot.architecture import AnyArchitecture, Transducer
+from sparrot.engine.frames import Float32
+from sparrot.engine.network import Network, NetworkStream, advance
 from sparrot.engine.prepared import PreparedModel
+from sparrot.engine.transducer import ModelLevel, Piece, TransducerBeamDecoder, accept_all
 from sparrot.model_file import ModelFile
 from sparrot.model_file.conversion import convert
 from sparrot.model_file.storage import dtypes_of
@@ -27,6 +31,7 @@ TYPES: dict[WeightType, str] = {"F32": "fp32", "BF16": "bf16", "I8": "int8"}
 RIVALS = ("onnxruntime", "torch")
 REST_S = 0.01  # between contestants, whose threads may still spin
 RUNS = 5  # a turn; the first of them warm the caches
+NOTHING_IS_SAID = -1e6  # penalty of the blank
 
 
 @dataclass
@@ -99,7 +104,7 @@ class Race:
         for kind, model in models.items():
             tell(f"loading {kind}")
             runners += self._levels(model, kind)
-        architecture = next(iter(models.values())).description.architecture.encoder
+        architecture = next(iter(models.values())).description.architecture
         for rival in self._rivals(architecture, against, tell):
             entry = Entry(rival.name, "dense", rival.type, "", 0)
             runners.append((entry, self._passes(rival)))
@@ -131,12 +136,13 @@ class Race:
 
         while not streams[0].n_ready:
             push()
+        search = _search(network, stop, len(streams))
 
         def run() -> float:
             least = float("inf")
             for _ in range(RUNS):
                 begin = time.perf_counter()
-                advance(streams, [stop] * len(streams))
+                search(advance(streams, [stop] * len(streams)))
                 least = min(least, time.perf_counter() - begin)
                 push()
             return least / chunk / len(streams)
@@ -147,7 +153,7 @@ class Race:
         return lambda: min(map(sum, rival.run(RUNS))) / self.n_streams
 
     def _rivals(
-        self, architecture: Architecture, against: Sequence[str], tell: Callable[[str], None]
+        self, architecture: AnyArchitecture, against: Sequence[str], tell: Callable[[str], None]
     ) -> "Iterator[Contestant]":
         if not against:
             return
@@ -166,17 +172,32 @@ class Race:
                 yield contestant
 
 
-def products_of_a_frame(architecture: Architecture) -> list[np.ndarray[Any, np.dtype[np.float32]]]:
+def _search(network: Network, stop: int, n_streams: int) -> Callable[[list[Float32]], object]:
+    """What decodes the chunks of all streams by a transducer as if nothing were said; nothing of CTC."""
+    transducer = network.transducer
+    if transducer is None:
+        return lambda chunks: None
+    decoders = [TransducerBeamDecoder(transducer, beam=1) for _ in range(n_streams)]
+    level = ModelLevel("", stop)
+    return lambda chunks: accept_all(
+        [Piece(*taken, level, NOTHING_IS_SAID) for taken in zip(decoders, chunks, strict=True)]
+    )
+
+
+def products_of_a_frame(architecture: AnyArchitecture) -> list[Float32]:
     """Dense matrices, one for every product that an output frame needs, but for those of convolutions."""
     rng = np.random.default_rng(0)
-    products: list[np.ndarray[Any, np.dtype[np.float32]]] = []
-    uses = architecture.reduction
-    for layer, given in zip(architecture.layers, architecture.shapes(), strict=False):
+    encoder, products = architecture.encoder, list[Float32]()
+    uses = encoder.reduction
+    for layer, given in zip(encoder.layers, encoder.shapes(), strict=False):
         uses //= layer.reach().stride
         for matrix in layer.matrices(given):
             if matrix.prunable and matrix.is_multiplied:
                 drawn = rng.standard_normal((matrix.rows, matrix.columns)).astype(np.float32)
                 products += [drawn] * uses
+    if isinstance(architecture, Transducer):
+        shape = (architecture.n_tokens, architecture.joint_width)
+        products.append(rng.standard_normal(shape).astype(np.float32))
     return products
 
 

@@ -13,6 +13,7 @@ from sparrot.cli.models import model_path
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from sparrot.architecture import AnyArchitecture
     from sparrot.engine import Latency
     from sparrot.model_file import LevelDescription, MatrixLayout, ModelFile
 
@@ -42,11 +43,9 @@ def inspect(
 
 def describe(model: "ModelFile") -> dict[str, Any]:
     """A JSON object with everything that the file says, and the latency that follows from it."""
-    from sparrot.architecture import layer_to_json
     from sparrot.engine import Recognizer
 
     described, recognizer = model.description, Recognizer(model)
-    architecture = described.architecture
     return {
         "file": str(model.path),
         "bytes": model.path.stat().st_size,
@@ -63,11 +62,23 @@ def describe(model: "ModelFile") -> dict[str, Any]:
         "levels": [_level(level, model.level_bytes(level.name)) for level in model.levels],
         "missing_levels": list(model.missing_levels),
         "stops": _stops(model),
-        "layers": [layer_to_json(layer) for layer in architecture.layers],
+        "layers": list(_layers(described.architecture)),
         "matrices": [_matrix(stored, model) for stored in model.matrices],
         "provenance": dict(described.provenance),
         "configuration": dict(described.configuration),
     }
+
+
+def _layers(architecture: "AnyArchitecture") -> Iterator[dict[str, Any]]:
+    """The layers as JSON objects; those of a transducer say which part of it they are in."""
+    from sparrot.architecture import Transducer, layer_to_json
+
+    if not isinstance(architecture, Transducer):
+        yield from map(layer_to_json, architecture.layers)
+        return
+    parts = {"encoder": architecture.encoder.layers, "predictor": architecture.predictor.layers}
+    for part, layers in {**parts, "joint": (architecture.output,)}.items():
+        yield from ({"part": part, **layer_to_json(layer)} for layer in layers)
 
 
 def _latency(latency: "Latency | None") -> dict[str, float] | None:
@@ -196,14 +207,12 @@ def _levels_table(described: Mapping[str, Any]) -> "Table":
 
 
 def _layers_table(described: Mapping[str, Any]) -> "Table":
-    table = _table("layer", "kind", "settings")
+    shown = ("name", "part", "kind") if "part" in described["layers"][0] else ("name", "kind")
+    table = _table("layer", *shown[1:], "settings")
     for layer in described["layers"]:
-        rest = {
-            key: value for key, value in layer.items() if key not in ("kind", "name") and value is not None
-        }
-        table.add_row(
-            layer["name"], layer["kind"], ", ".join(f"{key} {value}" for key, value in rest.items())
-        )
+        rest = {key: value for key, value in layer.items() if key not in shown and value is not None}
+        settings = ", ".join(f"{key} {value}" for key, value in rest.items())
+        table.add_row(*(layer[key] for key in shown), settings)
     return table
 
 
@@ -235,7 +244,7 @@ def _table(first: str, *others: str) -> "Table":
     table = Table(box=SIMPLE_HEAD)
     table.add_column(first, overflow="fold")
     for header in others:
-        is_text = header in ("kind", "settings", "type", "weights", "layout")
+        is_text = header in ("part", "kind", "settings", "type", "weights", "layout")
         table.add_column(header, justify="left" if is_text else "right", overflow="fold")
     return table
 

@@ -4,23 +4,21 @@ Blank is token 0. The decoders treat one output frame after the other, so a segm
 is cut. They are compiled (csrc/decoder) and run without Python's lock.
 """
 
-from typing import TypeAlias
-
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sparrot._core import CtcDecoder, greedy_decoder, prefix_beam_decoder
+from sparrot import _core
 from sparrot.engine.hypothesis import Hypothesis, TokenHit
 from sparrot.engine.search import Search
 from sparrot.text import BLANK
 
-__all__ = ["BLANK", "Decoder", "GreedyDecoder", "Hypothesis", "PrefixBeamDecoder", "TokenHit"]
+__all__ = ["BLANK", "CtcDecoder", "GreedyDecoder", "Hypothesis", "PrefixBeamDecoder", "TokenHit"]
 
 
-class _CtcSearch(Search):
+class CtcDecoder(Search):
     """A compiled decoder; levels are numbered in the order of their first use."""
 
-    def __init__(self, search: CtcDecoder) -> None:
+    def __init__(self, search: _core.CtcDecoder) -> None:
         super().__init__(search)
         self._search = search
         self._numbers: dict[str, int] = {}
@@ -53,7 +51,7 @@ class _CtcSearch(Search):
         return number
 
 
-class GreedyDecoder(_CtcSearch):
+class GreedyDecoder(CtcDecoder):
     """The best token of every frame; repeats and blanks collapse (Graves et al. 2006, sec. 3.2).
 
     A token's frame is the first of its run. All tokens are stable: what has been said stays said. Ties go to
@@ -61,10 +59,10 @@ class GreedyDecoder(_CtcSearch):
     """
 
     def __init__(self) -> None:
-        super().__init__(greedy_decoder())
+        super().__init__(_core.greedy_decoder())
 
 
-class PrefixBeamDecoder(_CtcSearch):
+class PrefixBeamDecoder(CtcDecoder):
     """The most probable labellings, each summed over its alignments.
 
     CTC prefix beam search (Graves 2012, sec. 7.5.3; Hannun et al. 2014, arXiv 1408.2873, alg. 1).
@@ -93,10 +91,7 @@ class PrefixBeamDecoder(_CtcSearch):
     def __init__(
         self, beam: int = 8, *, token_floor: float = -7.0, margin: float = 10.0, settle_frames: int = 50
     ) -> None:
-        super().__init__(prefix_beam_decoder(beam, token_floor, margin, settle_frames))
-
-
-Decoder: TypeAlias = GreedyDecoder | PrefixBeamDecoder
+        super().__init__(_core.prefix_beam_decoder(beam, token_floor, margin, settle_frames))
 
 
 def _check_rows(shape: tuple[int, ...]) -> None:

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sparrot.engine.decoders import Decoder, GreedyDecoder, Hypothesis, PrefixBeamDecoder
-from sparrot.engine.encoder import SegmentEncoder
-from sparrot.engine.encoder import advance as advance_encoders
+from sparrot.engine.decoding import accept_chunks, new_decoder
+from sparrot.engine.encoder import SegmentEncoder, advance
 from sparrot.engine.events import Final, Partial, Reason, Word
+from sparrot.engine.hypothesis import Hypothesis
 from sparrot.engine.options import DecodingOptions
 from sparrot.engine.prepared import PreparedLevel, PreparedModel
 
@@ -26,7 +26,7 @@ class Segments:
         self._model = model
         self._rules = options.endpoints
         self._encoder = SegmentEncoder(model.network, model.description.chunk_frames)
-        self._decoder = new_decoder(options)
+        self._decoder = new_decoder(model, options)
         self._number = 0
         self._level = ""
         self._shown: Partial | None = None
@@ -49,24 +49,15 @@ class Segments:
         """Whether the frames of the next chunk are there."""
         return self._encoder.ready
 
-    def accept(self, logits: NDArray[np.float32], level: PreparedLevel) -> list[Final]:
-        """Goes on by a chunk computed at `level`; the `Final` of a segment that ends with it, if one does.
-
-        logits: (n, n_tokens). Raises ValueError if one is not finite.
-        """
-        self._encoder.move_on()
-        self._level = level.described.name
-        _accept(self._decoder, logits, level)
-        reason = self._reason_to_end()
-        return [] if reason is None else self._end(reason)
-
     def decode_ready(self, level: str) -> list[Final]:
-        """The `Final`s of all chunks that can be decoded now."""
+        """The `Final`s of all chunks that can be decoded now. Raises ValueError as `step` says."""
         prepared = self._model[level]
         finals: list[Final] = []
         while self.ready:
-            (logits,) = advance([self], [prepared])
-            finals += self.accept(logits, prepared)
+            (outcome,) = step([self], [prepared])
+            if isinstance(outcome, ValueError):
+                raise outcome
+            finals += outcome
         return finals
 
     def end(self) -> list[Final]:
@@ -81,6 +72,12 @@ class Segments:
             return []
         self._shown = partial
         return [partial]
+
+    def _settled(self, level: PreparedLevel) -> list[Final]:
+        """The `Final` of a segment that ends with the chunk just decoded, if one does."""
+        self._level = level.described.name
+        reason = self._reason_to_end()
+        return [] if reason is None else self._end(reason)
 
     def _reason_to_end(self) -> Reason | None:
         if self._rules is None:
@@ -116,12 +113,18 @@ class Segments:
         return self._model.words.words(hypothesis.tokens, self._encoder.start)
 
 
-def advance(segments: Sequence[Segments], levels: Sequence[PreparedLevel]) -> list[NDArray[np.float32]]:
-    """Logits (n, n_tokens) of the next chunk of each, which `accept` is waiting for; all must be `ready`.
+def step(segments: Sequence[Segments], levels: Sequence[PreparedLevel]) -> list[list[Final] | ValueError]:
+    """Decodes the next chunk of each, all together; they must be `ready`, and of one model.
 
-    They are of one model, and stepped together.
+    Returns: of each the `Final` of a segment that ends with the chunk, if one does, or why the chunk could
+             not be decoded: what the network made of it is not finite.
     """
-    return advance_encoders([one._encoder for one in segments], [level.stop for level in levels])
+    encoders = [one._encoder for one in segments]
+    chunks = advance(encoders, [level.stop for level in levels])
+    for encoder in encoders:
+        encoder.move_on()
+    errors = accept_chunks([one._decoder for one in segments], chunks, levels)
+    return [error or one._settled(level) for one, level, error in zip(segments, levels, errors, strict=True)]
 
 
 def decode_in_segments(
@@ -146,20 +149,13 @@ def decode_at_once(
 ) -> tuple[Final, ...]:
     """The one segment that the frames (n, input_width) of a whole recording are, if it has words."""
     prepared = model[level]
-    decoder = new_decoder(options)
-    _accept(decoder, prepared.network.run(np.concatenate(list(pieces)), prepared.stop), prepared)
+    decoder = new_decoder(model, options)
+    chunk = prepared.network.run(np.concatenate(list(pieces)), prepared.stop)
+    (error,) = accept_chunks([decoder], [chunk], [prepared])
+    if error is not None:
+        raise error
     words = model.words.words(decoder.hypothesis().tokens, 0)
     return (Final.of(0, words, "finish"),) if words else ()
-
-
-def new_decoder(options: DecodingOptions) -> Decoder:
-    """The decoder that the options ask for, at the start of a segment."""
-    return GreedyDecoder() if options.decoder == "greedy" else PrefixBeamDecoder(options.beam)
-
-
-def _accept(decoder: Decoder, logits: NDArray[np.float32], level: PreparedLevel) -> None:
-    described = level.described
-    decoder.accept_logits(logits, described.name, described.blank_penalty)
 
 
 def _shared(first: str, second: str) -> int:

@@ -7,15 +7,14 @@ from threading import Lock
 from types import TracebackType
 from typing import TypeAlias
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparrot.audio import Seconds
 from sparrot.engine.events import Event
 from sparrot.engine.intake import FeatureIntake, Intake, WaveformIntake
 from sparrot.engine.options import DecodingOptions
-from sparrot.engine.prepared import PreparedLevel, PreparedModel
-from sparrot.engine.segments import Segments, advance
+from sparrot.engine.prepared import PreparedModel
+from sparrot.engine.segments import Segments, step
 
 Trace: TypeAlias = Sequence[tuple[int, str]]
 
@@ -168,12 +167,10 @@ class Stream:
         if not self._finished:
             self._segments.push(self._intake.take())
 
-    def _accept(self, logits: NDArray[np.float32], level: PreparedLevel) -> None:
-        """Goes on by a chunk; one level holds for all of it."""
-        name = level.described.name
-        if not self._trace or self._trace[-1][1] != name:
-            self._trace.append((self._segments.frame, name))
-        self._events += self._segments.accept(logits, level)
+    def _note(self, level: str) -> None:
+        """Adds to the trace that the next chunk is of this level; one level holds for all of it."""
+        if not self._trace or self._trace[-1][1] != level:
+            self._trace.append((self._segments.frame, level))
 
     def _replayed(self) -> str:
         assert self._replay is not None
@@ -212,13 +209,15 @@ def _decode_ready(streams: Sequence[Stream]) -> None:
         own = [stream for stream in streams if stream._model is model]
         while ready := [stream for stream in own if stream._segments.ready]:
             levels = [model[stream.level] for stream in ready]
-            logits = advance([stream._segments for stream in ready], levels)
-            for stream, chunk, level in zip(ready, logits, levels, strict=True):
-                try:
-                    stream._accept(chunk, level)
-                except ValueError as error:
-                    errors.append(error)
+            for stream, level in zip(ready, levels, strict=True):
+                stream._note(level.described.name)
+            outcomes = step([stream._segments for stream in ready], levels)
+            for stream, outcome in zip(ready, outcomes, strict=True):
+                if isinstance(outcome, ValueError):
+                    errors.append(outcome)
                     own.remove(stream)
+                else:
+                    stream._events += outcome
     if errors:
         raise errors[0]
 
