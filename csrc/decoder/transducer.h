@@ -21,7 +21,7 @@ namespace sparrot {
 class TransducerModel {
  public:
   struct Sizes {
-    std::size_t n_tokens;  // blank, 0, included; at least 2
+    std::size_t n_tokens;  // blank, 0, included
     std::size_t encoder;   // of a frame
     std::size_t state;     // of the predictor after a hypothesis
     std::size_t output;    // of the predictor after a hypothesis

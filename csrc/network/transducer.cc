@@ -80,7 +80,7 @@ void CheckFit(const Network& predictor, const MatrixShape& output, std::size_t n
   for (const auto& layer : predictor.layers()) {
     looks_back = looks_back && layer->reach().right == 0 && layer->reach().stride == 1;
   }
-  if (!looks_back || predictor.n_tokens() != output.columns || output.gates != 1 || output.rows < 2 ||
+  if (!looks_back || predictor.n_tokens() != output.columns || output.gates != 1 ||
       n_biases != kStripRows * output.Strips()) {
     throw std::invalid_argument("the parts of a transducer do not fit together");
   }

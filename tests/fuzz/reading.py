@@ -9,8 +9,18 @@ import numpy as np
 
 from architectures import parameters
 from model_file.written import describe, differing, three_levels, write_small
-from sparrot.architecture import Architecture, BatchNorm, Embedding, Linear, Recurrent, SharedRnn
-from sparrot.engine.prepared import PreparedModel
+from sparrot.architecture import (
+    Architecture,
+    BatchNorm,
+    Embedding,
+    LayerNorm,
+    Linear,
+    Recurrent,
+    SharedRnn,
+    Transducer,
+    Window,
+)
+from sparrot.engine.prepared import PreparedLevel, PreparedModel
 from sparrot.model_file import FormatError, LevelToWrite, ModelFile, write_model
 from sparrot.model_file.writer import Storage
 from sparrot.text import train_sentencepiece
@@ -19,6 +29,17 @@ Levels = dict[str, dict[str, np.ndarray]]
 T = TypeVar("T")
 
 MAX_WIDTH = 1 << 12  # of the frames that a network is given here
+PREDICTOR = (
+    Embedding("said", 4, 3),
+    Recurrent("predictor", "lstm", 5, 2),
+    LayerNorm("norm"),
+    Window("last", 1, 0),
+)
+TRANSDUCER = Transducer(
+    Architecture(3, (Window("stack", 0, 1, 2), Recurrent("lstm", "lstm", 5, 3), Linear("heard", 4))),
+    Architecture(1, PREDICTOR),
+    Linear("output", 4),
+)
 TINY = Architecture(3, (Recurrent("lstm", "lstm", cells=5, projection=2), Linear("fc", 4)))
 
 
@@ -38,18 +59,32 @@ def all_parameters(file: ModelFile) -> Levels:
 
 
 def all_logits(file: ModelFile) -> dict[str, np.ndarray]:
-    """What the engine makes of three frames at every level, in memory of its own and in the file's pages."""
+    """What the engine makes of three frames at every level, in memory of its own and in the file's pages.
+
+    A transducer joins them with what its predictor makes of its last token.
+    """
     found = {}
     for weights in ("map", "copy"):
         prepared = PreparedModel(file, weights)
         for name in prepared.levels:
             level = prepared[name]
-            architecture = file.description.architecture
-            frames = np.ones if architecture.n_indices is None else np.zeros  # there may be one token
-            if architecture.input_width <= MAX_WIDTH:
-                shape = (3, architecture.input_width)
-                found[name] = level.network.run(frames(shape, np.float32), level.stop)
+            encoder = file.description.architecture.encoder
+            frames = np.ones if encoder.n_indices is None else np.zeros  # there may be one token
+            if encoder.input_width <= MAX_WIDTH:
+                heard = level.network.run(frames((3, encoder.input_width), np.float32), level.stop)
+                found[name] = joined(level, heard)
     return found
+
+
+def joined(level: PreparedLevel, heard: np.ndarray) -> np.ndarray:
+    """Logits of what the network made of frames."""
+    transducer = level.network.transducer
+    if transducer is None or not len(heard):
+        return heard
+    state, _ = transducer.start(level.stop)
+    last = transducer.join([level.stop], heard[:1], np.zeros_like(heard[:1])).shape[1] - 1
+    _, output = transducer.predict([level.stop], [last], state)
+    return transducer.join([level.stop] * len(heard), heard, output.repeat(len(heard), axis=0))
 
 
 def check(path: Path) -> Levels | FormatError:
@@ -89,7 +124,7 @@ def _check_copy(path: Path, levels: Levels) -> None:
 
 
 def write_seeds(folder: Path) -> list[Path]:
-    """Files of small models: every layout and type, all layers, one level only, sentencepiece, cut."""
+    """Files of small models: every layout and type, all layers, a transducer, a level, sentencepiece, cut."""
     for dtype, block in [("F32", (4, 1)), ("BF16", (16, 3)), ("I8", (4, 4)), ("F32", (8, 8)), ("I8", (1, 1))]:
         blocks = {matrix.name: block for matrix in TINY.matrices()}
         storage = Storage(blocks, dict.fromkeys(blocks, dtype))
@@ -108,6 +143,10 @@ def write_seeds(folder: Path) -> list[Path]:
     blocks = {matrix.name: (4, 1) for matrix in looked_up.matrices()}
     path = folder / "norms.sparrot"
     write_model(path, describe(looked_up), parameters(looked_up, 2), levels, Storage(blocks))
+    blocks = {matrix.name: (4, 1) for matrix in TRANSDUCER.matrices()}
+    levels = three_levels(TRANSDUCER, (4, 1))[::2]
+    path = folder / "transducer.sparrot"
+    write_model(path, describe(TRANSDUCER), parameters(TRANSDUCER, 3), levels, Storage(blocks))
     write_small(folder / "layers.sparrot")
     end = ModelFile.open(folder / "layers.sparrot").level_bytes("medium")
     (folder / "cut.sparrot").write_bytes((folder / "layers.sparrot").read_bytes()[: end + 5])
