@@ -14,7 +14,6 @@ The encoder of `rnnt-122m` (97 million weights, 70 and 90 % sparsity) and the pa
 - Python's start to the first transcript of the packaged model, as another process.
 """
 
-import json
 import statistics
 import subprocess
 import sys
@@ -84,13 +83,7 @@ def main() -> None:
         for name, (required, unit) in limits.items()
     ]
     result = Result(f"python benchmarks/levels.py --rounds {given.rounds}", [0], rows, goals)
-    if given.json:
-        print(json.dumps(result.to_json(), indent=1, ensure_ascii=False))
-        return
-    for row in rows:
-        print(f"{row['method']:24} {row['set']:28} {row['level']:14} {row['metric']:30} {row['value']:.5g}")
-    for one in goals:
-        print(f"{one.name}: {one.measured:.3g}, at most {one.required:.3g}: {'met' if one.met else 'missed'}")
+    print(result.shown(as_json=given.json))
 
 
 def loading(path: Path, name: str, rounds: int, measured: Measured) -> Rows:

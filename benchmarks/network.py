@@ -17,7 +17,6 @@ os.environ.update(OMP_WAIT_POLICY="passive", KMP_BLOCKTIME="1")
 import torch  # first, so that its OpenMP is the one that everybody uses
 
 # isort: split
-import json
 import sys
 import tempfile
 import time
@@ -64,14 +63,7 @@ def main() -> None:
     ]
     rows = [*rows_of_frames(entries), *rows_of_streams(trials), *rows_of_digits(digits)]
     result = Result(f"python benchmarks/network.py --rounds {given.rounds}", [0], rows, goals)
-    if given.json:
-        print(json.dumps(result.to_json(), indent=1, ensure_ascii=False))
-        return
-    for row in rows:
-        print(f"{row['method']:34} {row['set']:26} {row['level']:8} {row['metric']:24} {row['value']:.5g}")
-    for one in goals:
-        word = "met" if one.met else "missed"
-        print(f"{one.name}: {one.measured:.3g}, required {one.required:.3g}: {word}")
+    print(result.shown(as_json=given.json))
 
 
 def goals_of_frames(entries: Sequence[Entry], why: Mapping[str, str]) -> list[Goal]:

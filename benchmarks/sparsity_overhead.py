@@ -19,7 +19,6 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: threads that spin spoil the timing
 
 import copy
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -55,13 +54,7 @@ class Recogniser(nn.Module):
 def main() -> None:
     """Measures, then prints one JSON object or one line a figure."""
     given, why = benchmark_options(__doc__ or "", rounds=3)
-    result = measured(given.rounds, why)
-    if given.json:
-        print(json.dumps(result.to_json(), indent=2))
-        return
-    for found in result.rows:
-        value = f"{found['value']:.4g} ± {found['spread']:.2g}"
-        print(f"{found['method']}, {found['level']}: {found['metric']} {value}")
+    print(measured(given.rounds, why).shown(as_json=given.json))
 
 
 def measured(n_rounds: int, why: dict[str, str]) -> Result:

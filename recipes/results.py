@@ -3,10 +3,12 @@
     python recipes/results.py fsdd --corpora <folder of corpora>
     python recipes/results.py an4 --corpora <folder of corpora>
     python recipes/results.py weights --corpora <folder of corpora>
+    python recipes/results.py transducer --corpora <folder of corpora>
 
-The last takes the models of the other two in bfloat16 and int8. Manifests go to data/, made from
-<folder>/fsdd and <folder>/an4_features unless they are there; runs go to runs/. A run that is complete is not
-trained again, one that was stopped goes on, and a test set that was decoded once is not decoded again.
+`weights` takes the models of the first two in bfloat16 and int8. Manifests go to data/, made from
+<folder>/fsdd, <folder>/an4_features, <folder>/fotaq and <folder>/bass unless they are there; runs go to
+runs/. A run that is complete is not trained again, one that was stopped goes on, and a test set that was
+decoded once is not decoded again.
 """
 
 import argparse
@@ -20,7 +22,7 @@ from sparrot.atomic import atomic_write
 from sparrot.model_file import ModelFile
 from sparrot.report.figures import draw_levels
 from sparrot.report.results import Goal, Result, reasons
-from sparrot.train.config import load_config, parse_config
+from sparrot.train.recipe import load_config, parse_config
 
 RUNS, RESULTS = Path("runs"), Path("results")
 
@@ -28,16 +30,16 @@ RUNS, RESULTS = Path("runs"), Path("results")
 def main() -> None:
     """Measures one named result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("name", choices=["fsdd", "an4", "weights"])
+    parser.add_argument("name", choices=list(MEASURED))
     parser.add_argument(
-        "--corpora", type=Path, default=Path("data"), help="folder with fsdd and an4_features"
+        "--corpora", type=Path, default=Path("data"), help="folder with fsdd, an4_features, fotaq and bass"
     )
     parser.add_argument("--why", action="append", default=[], help="GOAL=SENTENCE for a goal that is not met")
     arguments = parser.parse_args()
     try:
         why = reasons(arguments.why)
         prepare(arguments.name, arguments.corpora)
-        {"fsdd": fsdd, "an4": an4, "weights": weights}[arguments.name](why)
+        MEASURED[arguments.name](why)
     except ValueError as error:
         sys.exit(f"recipes/results.py: {error}")
     except subprocess.CalledProcessError as error:  # it has said why
@@ -48,7 +50,10 @@ def prepare(name: str, corpora: Path) -> None:
     """Makes the manifests that a result needs, where there are none yet."""
     if name in ("an4", "weights") and not Path("data/an4/train.jsonl").exists():
         sparrot("data", "prepare", "an4", str(corpora / "an4_features"), "data/an4")
-    if name in ("fsdd", "weights") and not Path("data/fsdd/train.jsonl").exists():
+    for game in ("fotaq", "bass") if name == "transducer" else ():
+        if not Path(f"data/{game}/train.jsonl").exists():
+            sparrot("data", "prepare", game, str(corpora / game), f"data/{game}")
+    if name in ("fsdd", "weights", "transducer") and not Path("data/fsdd/train.jsonl").exists():
         sparrot("data", "prepare", "fsdd", str(corpora / "fsdd"), "data/fsdd")
     others = Path("data/fsdd-left-out")
     if name == "fsdd" and not (others / "strings-dev.jsonl").exists():
@@ -99,6 +104,27 @@ def weights(why: dict[str, str]) -> None:
             name = f"weights.{dtype}.{recipe.split('-')[0]}.more_errors"
             goals.append(Goal(name, 2, more_errors(before, after), "lower", "", why.get(name)))
     publish("weights", rows, goals, "Weights in bfloat16 and int8")
+
+
+def transducer(why: dict[str, str]) -> None:
+    """Lines of games, by CTC and by a transducer, dense and at three levels: streamed, on half of dev, tune.
+
+    The goal of level large is the word error rate of the dense transducer, less 5 % of it.
+    """
+    rows = [row for kind in ("ctc", "rnnt") for row in measured(f"games-{kind}-dense", "dev")]
+    rows += [row for kind in ("ctc", "rnnt") for row in measured(f"games-{kind}", "dev")]
+    wer = {(row["method"], row["level"]): row["value"] for row in rows if row["metric"] == "wer"}
+    dense = wer["games-rnnt-dense", "dense"]
+    large, small = wer["games-rnnt", "large"], wer["games-rnnt", "small"]
+    names = ("transducer.large.wer", "transducer.small.relative")
+    goals = [
+        Goal(names[0], round(0.95 * dense, 2), large, "lower", "%", why.get(names[0])),
+        Goal(names[1], 1.08, small / large, "lower", "", why.get(names[1])),
+    ]
+    publish("transducer", rows, goals, "Lines of games, 5 hours of training")
+
+
+MEASURED = {"fsdd": fsdd, "an4": an4, "weights": weights, "transducer": transducer}
 
 
 def more_errors(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> int:

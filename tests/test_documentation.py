@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from sparrot.cli.main import VERBS, load_verb
-from sparrot.train.config import load_config, parse_config
+from sparrot.train.recipe import load_config, parse_config
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 import sparrot
-from sparrot.train.config import load_config
+from sparrot.train.recipe import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "src").rglob("*.py"))

@@ -27,8 +27,11 @@ def encoder() -> Architecture:
     return Architecture(320, (*layers, Linear("output", 1 + len(TOKENS.symbols))))
 
 
-def write_encoder(path: Path, dtype: str, seed: int = 0) -> None:
-    """A model file with weights as torch draws them, ±1/√cells, and every level's blocks drawn at random."""
+def write_encoder(path: Path, dtype: str, seed: int = 0, n_stops: int | None = None) -> None:
+    """A model file with weights as torch draws them, ±1/√cells, and every level's blocks drawn at random.
+
+    n_stops: stops that there are to be; None is one a level.
+    """
     rng = np.random.default_rng(seed)
     architecture = encoder()
     weights = {v.name: rng.uniform(-0.02, 0.02, v.size).astype(np.float32) for v in architecture.vectors()}
@@ -44,8 +47,14 @@ def write_encoder(path: Path, dtype: str, seed: int = 0) -> None:
             blocks = np.zeros(n_blocks, np.bool_)
             blocks[order[: round(n_blocks * (1 - sparsity))]] = True
             kept[level][matrix.name] = blocks.reshape(-1, matrix.columns).repeat(16, axis=0)
-    description = ModelDescription(
-        architecture=architecture,
+    levels = [LevelToWrite(name=level, kept=kept[level]) for level in LEVELS]
+    write_model(path, described(dtype, seed), weights, levels, stored(dtype, n_stops))
+
+
+def described(dtype: str, seed: int = 0) -> ModelDescription:
+    """What the file says of itself."""
+    return ModelDescription(
+        architecture=encoder(),
         features=FeatureConfig(kind="given", width=320),
         tokens=TOKENS,
         chunk_frames=CHUNK_FRAMES,
@@ -54,8 +63,10 @@ def write_encoder(path: Path, dtype: str, seed: int = 0) -> None:
         configuration={"seed": seed},
         name=f"rnnt-122m encoder, {dtype}",
     )
-    blocks = dict.fromkeys(kept["large"], BLOCK)
-    levels = [LevelToWrite(name=level, kept=kept[level]) for level in LEVELS]
-    write_model(
-        path, description, weights, levels, Storage(blocks, dtypes_of(architecture.matrices(), dtype))
-    )
+
+
+def stored(dtype: str, n_stops: int | None = None) -> Storage:
+    """How its weights are stored: every LSTM matrix in blocks."""
+    matrices = encoder().matrices()
+    blocks = {matrix.name: BLOCK for matrix in matrices if matrix.type == "lstm"}
+    return Storage(blocks, dtypes_of(matrices, dtype), n_stops=n_stops)

@@ -1,9 +1,11 @@
 """The transducer's network: a batch against each utterance alone, and what it takes up and gives away."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from reference_transducer import ExactNetwork
 from sparrot.architecture import Architecture, Transducer
 from sparrot.nn import CtcNetwork, Encoder, Front, Predictor, TransducerNetwork, build_architecture
 from sparrot.nn.transducer import greedy_transcripts
@@ -63,6 +65,22 @@ def test_a_node_has_seen_the_tokens_before_it_and_no_other(predictor):
     others[:, 2] = others[:, 2] % 6 + 1
     changed = (module.predict(others, torch.tensor([4, 4, 4])) != predicted).any(dim=2)
     assert changed.tolist() == [[False, False, False, True, True]] * 3
+
+
+@pytest.mark.parametrize("predictor", PREDICTORS)
+def test_predictor_and_joint_are_those_that_the_engine_is_held_to(predictor):
+    module, targets = network(predictor), text()[0]
+    weights = {name: value.detach().numpy() for name, value in module.exported()}
+    exact = ExactNetwork(module.architecture, [weights])
+    encoded, lengths = module.encoder(speech()[:1], LENGTHS[:1])
+    logits = module.join(encoded, module.predict(targets[None], torch.tensor([4])))[0].detach().numpy()
+    known = exact.start(0)
+    for u in range(5):
+        for t in range(lengths.item()):
+            expected = exact.joined(0, encoded[0, t].detach().numpy(), known).value
+            np.testing.assert_allclose(logits[t, u], expected, rtol=1e-9, atol=1e-11)
+        if u < 4:
+            known = exact.predict(0, targets[u].item(), known)
 
 
 @pytest.mark.parametrize("max_symbols", [1, 2])

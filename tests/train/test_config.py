@@ -5,7 +5,8 @@ import pytest
 import yaml
 
 from sparrot.model_file.layout import MAX_STOPS
-from sparrot.train.config import Config, load_config, parse_config
+from sparrot.train.config import Config
+from sparrot.train.recipe import load_config, parse_config
 from train.tiny import SPARSE, config, recipe, write_recipe
 
 HERE = Path("corpus")

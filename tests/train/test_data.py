@@ -290,6 +290,17 @@ def test_tokens_are_those_of_the_texts():
     assert pieces.n_tokens == 12
 
 
+def test_pieces_are_found_in_other_texts_too(tmp_path):
+    (tmp_path / "a.txt").write_text("Twone, six.\ntwone sixe\nQuiz twone twone\n")
+    config = TokensConfig(kind="sentencepiece", size=13, texts=[str(tmp_path / "a.txt")])
+    pieces = make_tokens(config, ["one two", "six one", "two six"])
+    assert pieces.pieces(pieces.encode("twone")) == ["\u2581twone"]
+    with pytest.raises(ValueError, match="no token for 'q'"):
+        pieces.encode("quiz")
+    with pytest.raises(ValueError, match="`texts` are for sentencepiece tokens"):
+        TokensConfig(texts=["a.txt"])
+
+
 def test_statistics_make_features_of_mean_0_and_deviation_1(corpus, monkeypatch):
     config, utterances = tiny.config(corpus), read_manifest(corpus / "train.jsonl")
     features = measured_features(config, utterances)

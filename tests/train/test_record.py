@@ -95,8 +95,8 @@ def test_tensorboard_gets_every_loss(tmp_path, console):
         {
             ("loss/large", 3): 1.5,
             ("loss/small", 3): 2.5,
-            ("ctc/large", 3): 1.5,
-            ("ctc/small", 3): 3.0,
+            ("task/large", 3): 1.5,
+            ("task/small", 3): 3.0,
             ("divergence/small", 3): 2.0,
             ("gradient_norm/large", 3): 4.5,
             ("gradient_norm/small", 3): 5.5,

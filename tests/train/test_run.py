@@ -12,8 +12,8 @@ import yaml
 
 from sparrot.model_file import ModelFile
 from sparrot.train.checkpoint import load_checkpoint
-from sparrot.train.config import parse_config
 from sparrot.train.loop import Trainer
+from sparrot.train.recipe import parse_config
 from sparrot.train.run import train_run
 from train import tiny
 

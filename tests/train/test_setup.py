@@ -78,15 +78,15 @@ def test_a_run_goes_on_without_the_one_it_started_from(corpus, tmp_path, dense):
 @pytest.mark.parametrize(
     ("changes", "other"),
     [
-        ({"encoder.cells": 17}, "front and encoder"),
-        ({"front.stride": 2}, "front and encoder"),
+        ({"encoder.cells": 17}, "front, encoder and predictor"),
+        ({"front.stride": 2}, "front, encoder and predictor"),
         ({"features.high_hz": 3000.0}, "features"),
         ({"features.n_mels": 13}, "features"),
         ({"features.mean": [0.0] * 12, "features.scale": [1.0] * 12}, "features"),
         ({"tokens": {"kind": "sentencepiece", "size": 20}}, "tokens"),
         (
             {"tokens": {"kind": "sentencepiece", "size": 20}, "encoder.fc": []},
-            "tokens and other front and encoder",
+            "tokens and other front, encoder and predictor",
         ),
     ],
 )

@@ -9,7 +9,8 @@ import yaml
 
 from sparrot.corpora.manifest import Utterance, write_manifest
 from sparrot.corpora.packaged import packaged_recordings
-from sparrot.train.config import Config, parse_config
+from sparrot.train.config import Config
+from sparrot.train.recipe import parse_config
 from sparrot.train.run import train_run
 
 WORDS = ("one", "two", "six")

@@ -37,7 +37,7 @@ def demo(
     prepare_process()
     from sparrot.model_file import ModelFile
     from sparrot.train.budget import within
-    from sparrot.train.config import load_config
+    from sparrot.train.recipe import load_config
     from sparrot.train.run import train_run
 
     config = load_config(recipe(), overrides or [])

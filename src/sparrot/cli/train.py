@@ -25,7 +25,7 @@ def train(
     from sparrot.train.environment import prepare_process
 
     prepare_process()
-    from sparrot.train.config import load_config
+    from sparrot.train.recipe import load_config
     from sparrot.train.run import train_run
 
     config = load_config(recipe, overrides or [])

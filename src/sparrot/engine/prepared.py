@@ -83,7 +83,7 @@ class PreparedModel:
             if network is None:
                 first = self._file.read_stop(0, self._allocate)
                 with self._naming():
-                    network = Network(self.description.architecture.encoder, first, verify=self._file.verify)
+                    network = Network(self.description.architecture, first, verify=self._file.verify)
             while network.n_stops <= stop:
                 following = self._file.read_stop(network.n_stops, self._allocate)
                 with self._naming():

@@ -75,11 +75,27 @@ class Result:
             "goals": [goal.to_json() for goal in self.goals],
         }
 
+    def shown(self, *, as_json: bool) -> str:
+        """What a benchmark prints: one JSON object, or a line a row and a line a goal."""
+        if as_json:
+            return json.dumps(self.to_json(), indent=1, ensure_ascii=False)
+        return "\n".join([*map(_row_line, self.rows), *map(_goal_line, self.goals)])
+
     def write(self, path: Path) -> None:
         """Writes the result file in the place of `path`."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
             file.write((json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def _row_line(row: Mapping[str, Any]) -> str:
+    named = f"{row['method']:34} {row['set']:26} {row['level']:8} {row['metric']:24}"
+    return f"{named} {row['value']:.5g} {row['unit']}".rstrip()
+
+
+def _goal_line(goal: Goal) -> str:
+    met = "met" if goal.met else "missed"
+    return f"{goal.name}: {goal.measured:.3g}{goal.unit}, required {goal.required:.3g}{goal.unit}: {met}"
 
 
 def reasons(given: Sequence[str]) -> dict[str, str]:

@@ -14,7 +14,8 @@ from sparrot.architecture import AnyArchitecture, architecture_from_json
 from sparrot.atomic import atomic_write
 from sparrot.features import FeatureConfig
 from sparrot.text import CharacterTokens, SentencePieceTokens, tokens_from_json
-from sparrot.train.config import Config, parse_config
+from sparrot.train.config import Config
+from sparrot.train.recipe import parse_config
 
 _FORMAT = 1
 

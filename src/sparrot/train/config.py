@@ -1,20 +1,14 @@
-"""The configuration of a training run: YAML into validated values, every key documented here.
+"""The configuration of a training run: validated values, every key documented here."""
 
-Unknown keys are errors that name the nearest known one, and all errors are shown together.
-"""
-
-import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import Any, Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from sparrot.features import FeatureConfig
 from sparrot.model_file.layout import MAX_STOPS
-from sparrot.nn import Encoder, Front, build_architecture
+from sparrot.nn import Encoder, Front, Predictor, build_architecture
 from sparrot.sparsity import BlockShape, Levels
 
 _LEVEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -51,6 +45,9 @@ class DataConfig(_Section):
     max_seconds: float | None = Field(
         default=None, gt=0, description="Longer training utterances are left out."
     )
+    allow_empty: bool = Field(
+        default=False, description="Train on utterances without text too: noise, in which nothing is said."
+    )
     skip_too_short: bool = Field(default=False, description="Leave out utterances too short for their text.")
 
 
@@ -61,11 +58,18 @@ class TokensConfig(_Section):
     size: int | None = Field(
         default=None, ge=2, description="Tokens of a sentencepiece model, blank included."
     )
+    texts: list[str] = Field(
+        default=[],
+        description="Text files that pieces are found in besides the transcripts, a sentence a line; they "
+        "are normalised, and characters that no transcript has are left out.",
+    )
 
     @model_validator(mode="after")
     def _size_fits_kind(self) -> "TokensConfig":
         if (self.size is None) == (self.kind == "sentencepiece"):
             raise ValueError("`size` is given for sentencepiece tokens, and only for them")
+        if self.texts and self.kind != "sentencepiece":
+            raise ValueError("`texts` are for sentencepiece tokens: characters are those of transcripts")
         return self
 
 
@@ -244,6 +248,9 @@ class TrainingConfig(_Section):
     init_from: str | None = Field(
         default=None, description="Run folder or checkpoint whose weights training starts from."
     )
+    ctc_share: float = Field(
+        default=0.0, ge=0, lt=1, description="Share of CTC in the loss of a transducer's encoder."
+    )
     threads: int | None = Field(default=None, ge=1, description="Threads of torch; None = torch's choice.")
 
 
@@ -260,7 +267,15 @@ class Config(_Section):
     tokens: TokensConfig = TokensConfig()
     front: Front = Front()
     encoder: Encoder = Encoder()
-    dropout: float = Field(default=0.0, ge=0, lt=1, description="After every recurrent layer.")
+    predictor: Predictor | None = Field(
+        default=None, description="Makes a transducer; without this section a CTC recogniser is trained."
+    )
+    dropout: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="After recurrent layers, and linear ones before them.",
+    )
     chunk_frames: int = Field(default=8, ge=1, description="Output frames a streaming chunk.")
     augment: AugmentConfig = AugmentConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
@@ -284,6 +299,11 @@ class Config(_Section):
         wrong = [name for name, used in waves.items() if used]
         if self.features.kind == "given" and wrong:
             raise ValueError(f"given features have no waveform, which {', '.join(wrong)} would change")
+        if self.training.ctc_share > 0.0 and self.predictor is None:
+            raise ValueError(
+                "training.ctc_share is CTC's share in the loss of a transducer; without a `predictor` "
+                "section all of it is CTC, so leave it out"
+            )
         for name in ("trim", "rotate"):
             if getattr(self.augment, name) > 0.0 and self.data.strings is None:
                 raise ValueError(
@@ -294,7 +314,8 @@ class Config(_Section):
     @model_validator(mode="after")
     def _makes_a_network(self) -> "Config":
         any_tokens = 2
-        network = build_architecture(self.features.input_width, self.front, self.encoder, any_tokens)
+        width = self.features.input_width
+        network = build_architecture(width, self.front, self.encoder, any_tokens, self.predictor)
         types = {matrix.type for matrix in network.matrices() if matrix.prunable}
         pruned = {} if self.sparsity is None else self.sparsity.levels
         unknown = sorted({kind for targets in pruned.values() for kind in targets} - types)
@@ -306,80 +327,8 @@ class Config(_Section):
         return self
 
 
-def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
-    """The configuration in a YAML file, with `a.b=value` overrides; paths in it are as written.
-
-    Raises ValueError that lists everything wrong with it.
-    """
-    try:
-        described = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not YAML: {error}") from None
-    if not isinstance(described, dict):
-        raise ValueError(f"{path} must hold a mapping of sections, see docs/configuration.md")
-    for override in overrides:
-        _override(described, override)
-    return parse_config(described, str(path))
-
-
-def parse_config(described: Mapping[str, Any], source: str) -> Config:
-    """The configuration that a mapping describes. Raises ValueError that lists everything wrong."""
-    try:
-        return Config.model_validate(described)
-    except ValidationError as error:
-        problems = "; ".join(_problems(error))
-        raise ValueError(f"cannot use the configuration {source}: {problems}") from None
-
-
 def _rising(given: tuple[float, float]) -> tuple[float, float]:
     low, high = given
     if low > high:
         raise ValueError(f"a range is written low end first; got {low} to {high}")
     return given
-
-
-def _override(described: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise ValueError(f"an override is written `section.key=value`; got `{override}`")
-    *sections, last = key.split(".")
-    place = described
-    for section in sections:
-        if place.get(section) is None:
-            place[section] = {}
-        place = place[section]
-        if not isinstance(place, dict):
-            raise ValueError(f"cannot override `{key}`: `{section}` is a value, not a section")
-    try:
-        place[last] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ValueError(f"cannot override `{key}`: `{text}` is not a YAML value") from None
-
-
-def _problems(error: ValidationError) -> Iterator[str]:
-    for problem in error.errors():
-        place = ".".join(str(part) for part in problem["loc"]) or "the whole"
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            message = "unknown key" + _nearest(problem["loc"])
-        yield f"`{place}`: {message}"
-
-
-def _nearest(place: tuple[int | str, ...]) -> str:
-    section: Any = Config
-    for part in place[:-1]:
-        section = _field_type(section, str(part)) or section
-    known = list(getattr(section, "model_fields", None) or getattr(section, "__dataclass_fields__", {}))
-    near = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.5)
-    return f", did you mean `{near[0]}`?" if near else f"; known are {', '.join(known)}"
-
-
-def _field_type(section: Any, name: str) -> Any:
-    """The section that a field holds, whether or not it is optional."""
-    field = getattr(section, "model_fields", {}).get(name)
-    if field is None:
-        return None
-    options = [field.annotation, *get_args(field.annotation)]
-    return next(
-        (o for o in options if hasattr(o, "model_fields") or hasattr(o, "__dataclass_fields__")), None
-    )

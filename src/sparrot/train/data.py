@@ -1,8 +1,9 @@
 """Utterances into batches: the same ones in the same order for the same seed and epoch, on every run."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +12,13 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from sparrot.architecture import AnyArchitecture
+from sparrot.corpora.lines import text_lines
 from sparrot.corpora.loading import load_features, load_waveform
 from sparrot.corpora.manifest import Utterance
 from sparrot.corpora.sources import read_sources
 from sparrot.corpora.strings import StringShape, training_strings
 from sparrot.features import FeatureConfig, FeatureStatistics, compute_features
-from sparrot.text import CharacterTokens, SentencePieceTokens, train_sentencepiece
+from sparrot.text import CharacterTokens, SentencePieceTokens, normalise_text, train_sentencepiece
 from sparrot.train.augmentation import WaveAugmentation, spec_augmented
 from sparrot.train.config import Config, DataConfig, TokensConfig
 from sparrot.train.loss import required_frames
@@ -52,8 +54,16 @@ def make_tokens(config: TokensConfig, texts: Sequence[str]) -> Tokens:
     """The tokens of the training texts; characters always include the space between words."""
     if config.kind == "sentencepiece":
         assert config.size is not None
-        return train_sentencepiece(texts, config.size)
+        return train_sentencepiece([*texts, *_other_texts(config.texts, set("".join(texts)))], config.size)
     return CharacterTokens.of([*texts, " "])
+
+
+def _other_texts(paths: Sequence[str], characters: set[str]) -> Iterator[str]:
+    """The lines of text files, normalised, with what is left of them in these characters."""
+    for path in paths:
+        for _, line in text_lines(Path(path)):
+            kept = "".join(c if c in characters else " " for c in normalise_text(line))
+            yield " ".join(kept.split())
 
 
 class TrainingData:
@@ -65,7 +75,7 @@ class TrainingData:
 
     def __init__(self, config: Config, features: FeatureConfig, tokens: Tokens) -> None:
         self.config, self.features, self.tokens = config, features, tokens
-        self.utterances = _short_enough(read_sources(config.data.train), config.data)
+        self.utterances = _with_text(_short_enough(read_sources(config.data.train), config.data), config.data)
         self.waves = WaveAugmentation.load(config.augment, features.sample_rate_hz)
         self._kept: dict[int, Frames] = {}
         self._n_kept_bytes = 0
@@ -169,18 +179,22 @@ def heard_in(epoch: int, utterances: list[Utterance], config: Config) -> list[Ut
 def require_room(data: TrainingData, architecture: AnyArchitecture) -> None:
     """Leaves out, or refuses, utterances with fewer output frames than their text needs at top speed.
 
+    CTC needs `required_frames`; a search of a transducer writes at most a token a frame.
+
     Raises ValueError that counts them unless `data.skip_too_short` is set.
     """
     fastest = max(data.config.augment.speed, default=1.0)
+    is_ctc = data.config.predictor is None or data.config.training.ctc_share > 0.0
+    needed: Callable[[list[int]], int] = required_frames if is_ctc else len
     short: list[Utterance] = []
     enough: list[Utterance] = []
     for utterance in data.utterances:
         n_frames = architecture.output_frames(_fewest_frames(utterance.duration / fastest, data.features))
-        has_room = n_frames >= required_frames(data.tokens.encode(utterance.text))
+        has_room = n_frames >= needed(data.tokens.encode(utterance.text))
         (enough if has_room else short).append(utterance)
     if short and not data.config.data.skip_too_short:
         raise ValueError(
-            f"{len(short)} training utterances have fewer output frames than CTC needs for their text, "
+            f"{len(short)} training utterances have fewer output frames than their text needs, "
             f"`{short[0].id}` first; reduce time less, speed up less, or set data.skip_too_short=true to "
             "leave them out"
         )
@@ -235,6 +249,17 @@ def _in_batches(durations: Sequence[float], batch_seconds: float) -> list[list[i
             longest = duration
         batches[-1].append(i)
     return batches
+
+
+def _with_text(utterances: list[Utterance], config: DataConfig) -> list[Utterance]:
+    """The utterances. Raises ValueError if some have no text, and that is not meant."""
+    empty = [utterance for utterance in utterances if not utterance.text.strip()]
+    if empty and not config.allow_empty:
+        raise ValueError(
+            f"{len(empty)} training utterances have no text, `{empty[0].id}` first; write it down, leave "
+            "them out, or set data.allow_empty=true if nothing is said in them"
+        )
+    return utterances
 
 
 def _short_enough(utterances: list[Utterance], config: DataConfig) -> list[Utterance]:

@@ -9,11 +9,10 @@ from math import sqrt
 import torch
 
 from sparrot.metrics import ErrorCounts, count_errors, total
-from sparrot.nn import CtcNetwork
 from sparrot.sparsity import DynamicSparsity
 from sparrot.text import CharacterTokens, SentencePieceTokens
 from sparrot.train.data import EvaluationData
-from sparrot.train.loss import greedy_tokens
+from sparrot.train.task import AnyNetwork, transcripts
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Evaluation:
 
 
 def evaluate(
-    network: CtcNetwork,
+    network: AnyNetwork,
     sparsity: DynamicSparsity,
     data: EvaluationData,
     tokens: CharacterTokens | SentencePieceTokens,
@@ -80,7 +79,7 @@ def evaluate(
 
 def _errors_at(
     level: str,
-    network: CtcNetwork,
+    network: AnyNetwork,
     sparsity: DynamicSparsity,
     data: EvaluationData,
     tokens: CharacterTokens | SentencePieceTokens,
@@ -88,7 +87,6 @@ def _errors_at(
     counts = []
     with sparsity.at(level), torch.inference_mode():
         for batch in data.batches():
-            logits, lengths = network(batch.frames, batch.lengths)
-            for utterance, ids in zip(batch.utterances, greedy_tokens(logits, lengths), strict=True):
+            for utterance, ids in zip(batch.utterances, transcripts(network, batch), strict=True):
                 counts.append(count_errors(utterance.text, tokens.decode(ids)))
     return counts

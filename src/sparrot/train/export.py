@@ -9,11 +9,11 @@ import torch
 
 from sparrot import __version__
 from sparrot.model_file import LevelToWrite, ModelDescription, Storage, write_model
-from sparrot.nn import CtcNetwork
 from sparrot.source import source_commit
 from sparrot.sparsity import DynamicSparsity
 from sparrot.train.checkpoint import Checkpoint, load_checkpoint
 from sparrot.train.setup import levels_of, make_sparsity
+from sparrot.train.task import AnyNetwork, build_network
 
 
 def export(checkpoint_path: Path, model_path: Path, n_stops: int | None = None) -> None:
@@ -25,7 +25,7 @@ def export(checkpoint_path: Path, model_path: Path, n_stops: int | None = None) 
     """
     checkpoint = load_checkpoint(checkpoint_path)
     setup = checkpoint.setup
-    network = CtcNetwork(setup.architecture, levels=tuple(levels_of(setup.config.sparsity)))
+    network = build_network(setup.architecture, setup.config, tuple(levels_of(setup.config.sparsity)))
     network.load_state_dict(checkpoint.weights)
     sparsity = make_sparsity(network, setup.config.sparsity, 1)
     sparsity.load_state_dict(checkpoint.sparsity)
@@ -75,7 +75,7 @@ def _warn_of_unreached(checkpoint_path: Path, sparsity: DynamicSparsity) -> None
 
 
 def _level(
-    level: str, sparsity: DynamicSparsity, matrices: Mapping[str, str], network: CtcNetwork
+    level: str, sparsity: DynamicSparsity, matrices: Mapping[str, str], network: AnyNetwork
 ) -> LevelToWrite:
     by_level = [vector.name for vector in network.architecture.vectors() if vector.by_level]
     with sparsity.at(level):

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from sparrot.nn import CtcNetwork
 from sparrot.train.average import Average
 from sparrot.train.checkpoint import (
     Checkpoint,
@@ -25,7 +25,6 @@ from sparrot.train.data import Batch, TrainingData, dev_data, require_room
 from sparrot.train.evaluation import evaluate
 from sparrot.train.gradients import gradient_norm
 from sparrot.train.interrupt import Interrupt
-from sparrot.train.loss import ctc_loss, framewise_divergence
 from sparrot.train.optimisation import make_optimiser, rate_factor, set_rate
 from sparrot.train.prefetch import prefetched
 from sparrot.train.record import Record
@@ -38,6 +37,7 @@ from sparrot.train.setup import (
     new_setup,
     require_steps,
 )
+from sparrot.train.task import AnyNetwork, Heard, build_network, hear
 from sparrot.train.update import Pass, Update
 
 
@@ -49,7 +49,7 @@ class Trainer:
     network: with the weights that it starts from.
     """
 
-    def __init__(self, setup: Setup, folder: Path, network: CtcNetwork) -> None:
+    def __init__(self, setup: Setup, folder: Path, network: AnyNetwork) -> None:
         self.setup, self.folder, self.config = setup, folder, setup.config
         if self.config.training.threads is not None:
             torch.set_num_threads(self.config.training.threads)
@@ -79,7 +79,7 @@ class Trainer:
                 "recipe and overrides, or train into another folder"
             )
         levels = tuple(levels_of(config.sparsity))
-        network = CtcNetwork(checkpoint.setup.architecture, config.dropout, levels)
+        network = build_network(checkpoint.setup.architecture, config, levels)
         network.load_state_dict(checkpoint.network)
         trainer = cls(checkpoint.setup, folder, network)
         if trainer.data.fingerprint() != checkpoint.data:
@@ -166,18 +166,17 @@ class Trainer:
         self._saved_at = time.monotonic()
 
     def _passes(self, batch: Batch) -> Iterator[tuple[str, Pass]]:
-        teacher: Tensor | None = None
+        teacher: Heard | None = None
         parameters = list(self.network.parameters())
         for level in self._levels_to_train():
             with self.sparsity.at(level), gradient_norm(parameters) as norm:
-                logits, lengths = self.network(batch.frames, batch.lengths)
-                ctc, divergence = self._losses(logits, lengths, batch, teacher)
-                loss = ctc if divergence is None else torch.lerp(ctc, divergence, self._distillation)
-                self._require_finite(f"loss of level {level}", loss, batch)
+                heard: Any = hear(self.network, batch, self.config.training.ctc_share)
+                task, divergence = self._losses(heard, batch, teacher, level)
+                loss = task if divergence is None else torch.lerp(task, divergence, self._distillation)
                 loss.backward()
             told = None if divergence is None else divergence.item()
-            yield level, Pass(loss.item(), ctc.item(), told, norm())
-            teacher = logits.detach() if teacher is None else teacher
+            yield level, Pass(loss.item(), task.item(), told, norm())
+            teacher = heard.detached() if teacher is None else teacher
 
     @property
     def _distillation(self) -> float:
@@ -194,29 +193,45 @@ class Trainer:
         return (levels.full, *(level for level in levels.sparse if self.sparsity.drops(level)))
 
     def _losses(
-        self, logits: Tensor, lengths: Tensor, batch: Batch, teacher: Tensor | None
+        self, heard: Heard, batch: Batch, teacher: Heard | None, level: str
     ) -> tuple[Tensor, Tensor | None]:
-        """CTC, and KL(full model ‖ level) if the level is taught: summed over the batch, a token of text."""
+        """The task's loss, and KL(full model ‖ level) if the level is taught, of the batch, a token of text.
+
+        Raises ValueError that names the utterance if one is not finite.
+        """
         n_tokens = batch.target_lengths.sum().clamp(min=1)
-        ctc = ctc_loss(logits, lengths, batch.targets, batch.target_lengths).sum() / n_tokens
+        task = heard.loss(batch)
+        self._require_finite_losses(f"loss of level {level}", task, batch)
         if teacher is None or self._distillation == 0.0:
-            return ctc, None
-        return ctc, framewise_divergence(logits, teacher, lengths).sum() / n_tokens
+            return task.sum() / n_tokens, None
+        divergence = heard.divergence(teacher)
+        self._require_finite_losses(f"divergence of level {level}", divergence, batch)
+        return task.sum() / n_tokens, divergence.sum() / n_tokens
+
+    def _require_finite_losses(self, what: str, losses: Tensor, batch: Batch) -> None:
+        """Raises ValueError, before any weight has moved, if an utterance's loss is not finite."""
+        wrong = (~torch.isfinite(losses)).nonzero().flatten().tolist()
+        if wrong:
+            others = f" and {len(wrong) - 1} more of {len(losses)}" if len(wrong) > 1 else ""
+            raise ValueError(
+                f"the {what} is {losses[wrong[0]].item()} at step {self.position.step} for the utterance "
+                f"`{batch.utterances[wrong[0]].id}`{others}; look at it with `sparrot data check`, or lower "
+                "optimiser.learning_rate"
+            )
 
     def _clip_gradient(self, batch: Batch) -> None:
-        """Scales the gradient of all passes together down to the largest norm that is allowed."""
+        """Scales the gradient of all passes together down to the largest norm that is allowed.
+
+        Raises ValueError, before any weight has moved, if the gradient is not finite.
+        """
         largest = self.config.optimiser.clip_norm
         norm = torch.nn.utils.clip_grad_norm_(
             self.network.parameters(), math.inf if largest is None else largest
         )
-        self._require_finite("norm of the gradient", norm, batch)
-
-    def _require_finite(self, what: str, value: Tensor, batch: Batch) -> None:
-        """Raises ValueError, before any weight has moved, if training has diverged."""
-        if not torch.isfinite(value):
+        if not torch.isfinite(norm):
             raise ValueError(
-                f"the {what} is {value.item()} at step {self.position.step}, in the batch of {batch.ids}; "
-                "lower optimiser.learning_rate, or look at these utterances with `sparrot data check`"
+                f"the norm of the gradient is {norm.item()} at step {self.position.step}, in the batch of "
+                f"{batch.ids}; lower the learning rate, or look at these utterances with `sparrot data check`"
             )
 
     def _count_minutes(self) -> None:

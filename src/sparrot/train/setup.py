@@ -5,8 +5,9 @@ from pathlib import Path
 
 import torch
 
+from sparrot.architecture import AnyArchitecture, Architecture, Transducer
 from sparrot.corpora.sources import read_sources
-from sparrot.nn import CtcNetwork, build_architecture
+from sparrot.nn import TransducerNetwork, build_architecture
 from sparrot.sparsity import (
     BlockShape,
     Criterion,
@@ -21,6 +22,7 @@ from sparrot.sparsity import (
 from sparrot.train.checkpoint import Checkpoint, Setup, find_checkpoint, load_checkpoint
 from sparrot.train.config import Config, SparsityConfig
 from sparrot.train.data import heard_in, make_tokens, measured_features
+from sparrot.train.task import AnyNetwork, build_network
 
 DENSE = "dense"  # the only level of a model that is trained without sparsity
 
@@ -44,7 +46,9 @@ def new_setup(config: Config, earlier: Checkpoint | None) -> Setup:
         tokens, features = earlier.setup.tokens, earlier.setup.features
     setup = Setup(
         config,
-        build_architecture(features.input_width, config.front, config.encoder, tokens.n_tokens),
+        build_architecture(
+            features.input_width, config.front, config.encoder, tokens.n_tokens, config.predictor
+        ),
         features,
         tokens,
     )
@@ -53,10 +57,10 @@ def new_setup(config: Config, earlier: Checkpoint | None) -> Setup:
     return setup
 
 
-def new_network(setup: Setup, earlier: Checkpoint | None) -> CtcNetwork:
+def new_network(setup: Setup, earlier: Checkpoint | None) -> AnyNetwork:
     """The network of a new run: drawn from the seed, or with the weights of the run it starts from."""
     torch.manual_seed(setup.config.seed)
-    network = CtcNetwork(setup.architecture, setup.config.dropout, tuple(levels_of(setup.config.sparsity)))
+    network = build_network(setup.architecture, setup.config, tuple(levels_of(setup.config.sparsity)))
     if earlier is not None:
         network.start_from(earlier.weights, tuple(levels_of(earlier.setup.config.sparsity)))
     return network
@@ -73,7 +77,7 @@ def levels_of(config: SparsityConfig | None) -> Levels:
     return Levels(**{DENSE: {}}) if config is None else Levels(**config.levels)
 
 
-def make_sparsity(network: CtcNetwork, config: SparsityConfig | None, n_steps: int) -> DynamicSparsity:
+def make_sparsity(network: AnyNetwork, config: SparsityConfig | None, n_steps: int) -> DynamicSparsity:
     """The sparsity of a run of `n_steps` updates; without configuration, one dense level."""
     levels = levels_of(config)
     if config is None:
@@ -88,7 +92,7 @@ def make_sparsity(network: CtcNetwork, config: SparsityConfig | None, n_steps: i
         mask_every=config.mask_every,
         freeze_at=None if config.freeze is None else max(round(config.freeze * n_steps), schedule.end),
         smoothing=config.smoothing,
-        exclude=config.exclude,
+        exclude=(*config.exclude, *_left_behind(network)),
     )
     return DynamicSparsity(
         network, levels, block=BlockShape.parse(config.block), schedule=schedule, options=options
@@ -112,7 +116,7 @@ def _require_like(earlier: Setup, setup: Setup) -> None:
     differs = {
         "features": asked != had,
         "tokens": setup.config.tokens != earlier.config.tokens,
-        "front and encoder": setup.architecture != earlier.architecture,
+        "front, encoder and predictor": not _can_start_from(setup.architecture, earlier.architecture),
     }
     wrong = [name for name, is_other in differs.items() if is_other]
     if wrong:
@@ -120,6 +124,19 @@ def _require_like(earlier: Setup, setup: Setup) -> None:
             f"cannot start from the weights of {setup.config.training.init_from} (training.init_from): it "
             f"has other {' and other '.join(wrong)}; give this run the same"
         )
+
+
+def _can_start_from(architecture: AnyArchitecture, earlier: AnyArchitecture) -> bool:
+    """Whether weights of `earlier` fit: all of them, or the encoder of a CTC network into a transducer."""
+    if isinstance(architecture, Transducer) and isinstance(earlier, Architecture):
+        own, layers = architecture.encoder, earlier.layers[:-1]
+        return own.input_width == earlier.input_width and own.layers[: len(layers)] == layers
+    return architecture == earlier
+
+
+def _left_behind(network: AnyNetwork) -> tuple[str, ...]:
+    """Patterns of weights that export leaves behind, so that no level needs them pruned."""
+    return ("ctc.*",) if isinstance(network, TransducerNetwork) and network.ctc is not None else ()
 
 
 def _criterion(config: SparsityConfig) -> Criterion:

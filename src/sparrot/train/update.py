@@ -9,13 +9,14 @@ from sparrot.sparsity import MaskUpdate
 class Pass:
     """What the pass of one level found, in nats a token.
 
-    loss:          what was minimised: (1 − a) · ctc + a · divergence, or ctc alone.
+    loss:          what was minimised: (1 − a) · task + a · divergence, or the task's loss alone.
+    task:          −log p(text | speech), by CTC, by the transducer, or shared between them.
     divergence:    from the full model; None where nobody teaches.
     gradient_norm: ℓ2 norm of the pass's own gradient, before clipping.
     """
 
     loss: float
-    ctc: float
+    task: float
     divergence: float | None
     gradient_norm: float
 
