@@ -1,0 +1,45 @@
+"""The choices of dynamic sparsity that the papers leave open."""
+
+from dataclasses import dataclass, field
+
+from sparrot.sparsity.criteria import Criterion, WeightGradient
+from sparrot.sparsity.ranking import Scope
+
+
+@dataclass(frozen=True)
+class DynamicOptions:
+    """How blocks are scored and masks renewed; the papers leave all but the criterion open.
+
+    criterion:  scores a block (the published one: ‖W · G‖₁ with the full model's gradient).
+    scope:      blocks compete within their matrix, their layer type, or the whole model; every matrix
+                keeps its best one. In the whole model only a level's total is held: a type may keep
+                more or less than its target.
+    nested:     one ranking serves all levels, so a sparser level's blocks are a subset of a denser
+                one's. False: each level ranks by its own pass (W without the mask, times the gradient
+                at the masked weights), and levels may cross.
+    mask_every: optimiser steps between mask updates, once the schedule has begun; one more comes where it
+                ends, so that a level reaches its target there, and one at `freeze_at`.
+    freeze_at:  optimiser step after which masks and scores no longer change; None = never.
+    smoothing:  weight of the past in the moving average of scores (or of weight changes), a step;
+                a criterion of the weights alone scores them as they are.
+    exclude:    shell patterns of parameter names that no level prunes.
+    """
+
+    criterion: Criterion = field(default_factory=WeightGradient)
+    scope: Scope = "matrix"
+    nested: bool = True
+    mask_every: int = 100
+    freeze_at: int | None = None
+    smoothing: float = 0.99
+    exclude: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.scope not in ("matrix", "type", "global"):
+            raise ValueError(f"blocks are ranked by matrix, type or global; got `{self.scope}`")
+        if self.mask_every < 1 or not 0.0 <= self.smoothing < 1.0:
+            raise ValueError(
+                f"masks are renewed every 1 step or more, with smoothing at least 0 and below 1; got "
+                f"{self.mask_every} and {self.smoothing}"
+            )
+        if self.freeze_at is not None and self.freeze_at < 1:
+            raise ValueError(f"masks freeze after step 1 or later, or None = never; got {self.freeze_at}")
