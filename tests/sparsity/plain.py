@@ -63,6 +63,7 @@ class Plan:
     scope: str = "matrix"
     nested: bool = True
     smoothing: float = 0.99
+    gradient: str = "full"
 
 
 class PlainTraining:
@@ -85,9 +86,12 @@ class PlainTraining:
     def update(self, micro_batches: Sequence[Tensor]) -> None:
         gradients = {name: torch.zeros_like(p) for name, p in self.model.named_parameters()}
         fresh: dict[str, dict[str, list[float]]] = {}
+        sums: dict[str, Tensor] = {}
         for level in self.plan.levels:
             for batch in micro_batches:
-                self._pass(level, batch, gradients, fresh)
+                self._pass(level, batch, gradients, fresh, sums)
+        if self.plan.gradient != "full":
+            fresh = {next(iter(self.plan.levels)): {name: self._scored(name, sums[name]) for name in sums}}
         for name, parameter in self.model.named_parameters():
             parameter.grad = gradients[name]
         self.optimizer.step()
@@ -97,7 +101,7 @@ class PlainTraining:
             for level in list(self.plan.levels)[1:]:
                 self._renew(level)
 
-    def _pass(self, level: str, batch: Tensor, gradients: dict[str, Tensor], fresh: dict) -> None:
+    def _pass(self, level: str, batch: Tensor, gradients: dict[str, Tensor], fresh: dict, sums: dict) -> None:
         masked = copy.deepcopy(self.model)
         masked.zero_grad()
         with torch.no_grad():
@@ -106,15 +110,21 @@ class PlainTraining:
                     masked.get_parameter(name)[i, j] = 0.0
         self.loss(masked, batch).backward()
         for name, blocks in self.blocks.items():
-            gradient = masked.get_parameter(name).grad.tolist()
-            weight = self.weights[name].tolist()
-            scores = [sum(abs(weight[i][j] * gradient[i][j]) for i, j in cells) for cells in blocks]
+            gradient = masked.get_parameter(name).grad
+            scores = self._scored(name, gradient)
             so_far = fresh.setdefault(level, {}).get(name, [0.0] * len(blocks))
             fresh[level][name] = [old + new for old, new in zip(so_far, scores, strict=True)]
+            everywhere = gradient.clone()
             for i, j in self._dropped_cells(level, name):
-                masked.get_parameter(name).grad[i, j] = 0.0
+                gradient[i, j] = 0.0
+            scored = everywhere if self.plan.gradient == "straight_through" else gradient
+            sums[name] = sums.get(name, 0.0) + scored
         for name, parameter in masked.named_parameters():
             gradients[name] += parameter.grad
+
+    def _scored(self, name: str, gradient: Tensor) -> list[float]:
+        weight, g = self.weights[name].tolist(), gradient.tolist()
+        return [sum(abs(weight[i][j] * g[i][j]) for i, j in cells) for cells in self.blocks[name]]
 
     def _dropped_cells(self, level: str, name: str) -> list[Cell]:
         return [cell for block in self.dropped[level][name] for cell in self.blocks[name][block]]

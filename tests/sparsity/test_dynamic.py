@@ -138,6 +138,38 @@ def test_scores_of_micro_batches_add_up():
     assert kept(sparsity) == [0, 2]
 
 
+@pytest.mark.parametrize(
+    ("gradient", "expected"),
+    # of the second update the full model alone has 4, 3, 2, 1; with the level's under its mask
+    # |4|, |3|, |2 − 9|, |1 + 0|; with all of the level's |4 + 0|, |3 − 3|, |2 − 9|, |1 + 0|
+    [("full", [0, 1]), ("accumulated", [0, 2]), ("straight_through", [0, 2])],
+)
+def test_the_gradient_of_scores_by_hand(gradient: str, expected: list[int]):
+    sparsity = four_blocks(DynamicOptions(mask_every=1, smoothing=0.0, gradient=gradient))
+    give(sparsity, [0.0, 0.0, 1.0, 1.0])
+    sparsity.step()
+    assert kept(sparsity) == [2, 3]
+    give(sparsity, [4.0, 3.0, 2.0, 1.0])
+    give(sparsity, [0.0, -3.0, -9.0, 0.0], level="small")
+    sparsity.step()
+    assert kept(sparsity) == expected
+    scores = {"full": [4, 3, 2, 1], "accumulated": [4, 3, 7, 1], "straight_through": [4, 0, 7, 1]}
+    average = sparsity.state_dict()["scores"]["average"]["large"]["weight"]
+    assert average.tolist() == [scores[gradient]]
+
+
+@pytest.mark.parametrize("gradient", ["accumulated", "straight_through"])
+def test_a_sum_of_gradients_does_not_change_when_the_accumulated_one_does(gradient: str):
+    sparsity = four_blocks(DynamicOptions(mask_every=1, smoothing=0.0, gradient=gradient))
+    weight = sparsity.targets[0].parameter
+    for _ in range(2):  # without zero_grad in between, `.grad` grows in place
+        with sparsity.at("large"):
+            (weight * torch.tensor([[1.0, 2.0, 3.0, 4.0]])).sum().backward()
+        weight.grad.zero_()
+    sparsity.step()
+    assert sparsity.state_dict()["scores"]["average"]["large"]["weight"].tolist() == [[2.0, 4.0, 6.0, 8.0]]
+
+
 def test_equal_scores_keep_the_lowest_index():
     sparsity = four_blocks()
     give(sparsity, [1.0, 1.0, 1.0, 1.0])
@@ -471,6 +503,12 @@ def test_a_matrix_without_a_gradient_cannot_be_ranked():
         ({"smoothing": 1.0}, "got 100 and 1.0"),
         ({"smoothing": -0.1}, "got 100 and -0.1"),
         ({"freeze_at": 0}, "after step 1 or later"),
+        ({"gradient": "sum"}, "full, accumulated or straight_through; got `sum`"),
+        (
+            {"gradient": "accumulated", "criterion": Magnitude()},
+            r"Magnitude\(norm='max'\) scores blocks without a gradient and makes no use of `accumulated`",
+        ),
+        ({"gradient": "straight_through", "nested": False}, "independent masks are scored by"),
     ],
 )
 def test_wrong_options_are_refused(wrong: dict, sentence: str):

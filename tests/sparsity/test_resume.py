@@ -24,6 +24,8 @@ from sparrot.sparsity import (
 OPTIONS = {
     "nested": DynamicOptions(mask_every=3),
     "independent": DynamicOptions(mask_every=3, nested=False),
+    "accumulated": DynamicOptions(mask_every=3, gradient="accumulated"),
+    "straight through": DynamicOptions(mask_every=3, gradient="straight_through"),
     "change": DynamicOptions(mask_every=3, criterion=WeightChange()),
     "magnitude": DynamicOptions(mask_every=3, criterion=Magnitude()),
 }
@@ -118,8 +120,21 @@ def test_a_state_does_not_change_as_training_goes_on(options: DynamicOptions):
     assert flat(taken) == flat(copied)
 
 
-def test_scores_of_an_unfinished_update_are_forgotten_on_loading():
-    training, again = begin(OPTIONS["nested"]), begin(OPTIONS["nested"])
+def test_a_state_that_is_older_than_the_choice_of_gradients_is_taken_up():
+    training, other = begin(OPTIONS["nested"]), begin(OPTIONS["nested"])
+    training.run(range(4))
+    state = training.sparsity.state_dict()
+    del state["described"]["gradient"]
+    assert other.sparsity.matches(state)
+    other.sparsity.load_state_dict(state)
+    assert flat(other.sparsity.state_dict()) == flat(training.sparsity.state_dict())
+    with pytest.raises(ValueError, match="has other gradient, full; this one has accumulated"):
+        begin(OPTIONS["accumulated"]).sparsity.load_state_dict(state)
+
+
+@pytest.mark.parametrize("name", ["nested", "accumulated"])
+def test_scores_of_an_unfinished_update_are_forgotten_on_loading(name: str):
+    training, again = begin(OPTIONS[name]), begin(OPTIONS[name])
     state = copy.deepcopy(training.state())
     with training.sparsity.at("large"):
         training.model(torch.ones(2, 1, 6)).sum().backward()
@@ -158,6 +173,10 @@ def dynamic(
         (
             lambda: dynamic(Tagger(), options=DynamicOptions(scope="type")),
             "has other scope, type; this one has matrix",
+        ),
+        (
+            lambda: dynamic(Tagger(), options=OPTIONS["accumulated"]),
+            "has other gradient, accumulated; this one has full",
         ),
     ],
 )

@@ -73,6 +73,8 @@ PLANS = {
     "nested, by matrix": (Tagger, TAGGER),
     "by type": (Tagger, replace(TAGGER, scope="type")),
     "global": (Tagger, replace(TAGGER, scope="global")),
+    "accumulated": (Tagger, replace(TAGGER, gradient="accumulated")),
+    "straight through": (Tagger, replace(TAGGER, gradient="straight_through")),
     "independent": (Tagger, replace(TAGGER, nested=False)),
     "independent and crossing": (Tagger, replace(TAGGER, nested=False, levels=CROSSING)),
     "unstructured, every step, no memory": (
@@ -100,7 +102,11 @@ def dynamic(model: nn.Module, plan: Plan) -> DynamicSparsity:
         block=BlockShape(*plan.block),
         schedule=CubicSchedule(0, plan.end),
         options=DynamicOptions(
-            scope=plan.scope, nested=plan.nested, mask_every=plan.mask_every, smoothing=plan.smoothing
+            scope=plan.scope,
+            nested=plan.nested,
+            mask_every=plan.mask_every,
+            smoothing=plan.smoothing,
+            gradient=plan.gradient,
         ),
     )
 
@@ -131,7 +137,8 @@ OPTIMIZERS = {
 @pytest.mark.parametrize(
     ("name", "n_micro", "optimizer"),
     [(name, 1, "momentum") for name in PLANS]
-    + [("nested, by matrix", 2, "adamw"), ("independent", 2, "adamw")],
+    + [(name, 2, "adamw") for name in ("nested, by matrix", "accumulated", "straight through")]
+    + [("independent", 2, "adamw")],
 )
 def test_an_update_is_the_one_of_the_plain_loops(name: str, n_micro: int, optimizer: str):
     make, plan = PLANS[name]

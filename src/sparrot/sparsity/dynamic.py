@@ -78,9 +78,7 @@ class DynamicSparsity:
         self.step_count = 0
         self._masks = {level: self._full_masks() for level in levels.sparse}
         self._dropped: dict[str, dict[str, Tensor]] = {level: {} for level in levels.sparse}
-        self._scores = Scores(
-            self.targets, self.grids, self._scored_levels(), self.options.criterion, self.options.smoothing
-        )
+        self._scores = Scores(self.targets, self.grids, self._scored_levels(), self.options)
         self._active: str | None = None
         self._require_blocks_for_all()
 
@@ -186,8 +184,9 @@ class DynamicSparsity:
         """Takes up what `state_dict` gave; ValueError if it is of other levels, matrices or options."""
         if self._active is not None:
             raise RuntimeError(f"load_state_dict() inside `at({self._active!r})`: load after the block")
+        described = _described_in(state)
         for what, own in self._described().items():
-            saved = state["described"][what]
+            saved = described[what]
             if saved != own:
                 raise ValueError(
                     f"cannot resume: the saved sparsity has other {what}, {saved}; this one has {own}. "
@@ -201,7 +200,7 @@ class DynamicSparsity:
 
     def matches(self, state: Mapping[str, Any]) -> bool:
         """Whether `load_state_dict` would take up a state."""
-        return bool(state["described"] == self._described())
+        return _described_in(state) == self._described()
 
     def start_from(self, state: Mapping[str, Any]) -> None:
         """Takes up masks and scores of a training that has ended, and begins the schedule anew."""
@@ -224,6 +223,7 @@ class DynamicSparsity:
                 for name, grid in self.grids.items()
             },
             "criterion": repr(self.options.criterion),
+            "gradient": self.options.gradient,
             "scope": self.options.scope,
             "nesting": self.options.nested,
         }
@@ -264,7 +264,9 @@ class DynamicSparsity:
         return {name: BlockMask.full(grid) for name, grid in self.grids.items()}
 
     def _observer(self, level: str) -> Observe | None:
-        return None if self._is_frozen(self.step_count + 1) else self._scores.observer(level)
+        if self._is_frozen(self.step_count + 1):
+            return None
+        return self._scores.observer(level, self._dropped.get(level, {}))
 
     def _masks_are_due(self) -> bool:
         if self._is_frozen(self.step_count) or self.schedule(self.step_count) == 0.0:
@@ -320,6 +322,11 @@ class DynamicSparsity:
             for target in self.targets
             if masks[target.name].n_kept < self.grids[target.name].n_blocks
         }
+
+
+def _described_in(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What a state depends on; one that says nothing of the gradient is older than this choice."""
+    return {"gradient": "full", **state["described"]}
 
 
 def _targets_of(model: nn.Module, levels: Levels, exclude: Sequence[str]) -> list[Target]:

@@ -1,16 +1,22 @@
 """The choices of dynamic sparsity that the papers leave open."""
 
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, get_args
 
 from sparrot.sparsity.criteria import Criterion, WeightGradient
 from sparrot.sparsity.ranking import Scope
+
+ScoringGradient: TypeAlias = Literal["full", "accumulated", "straight_through"]
 
 
 @dataclass(frozen=True)
 class DynamicOptions:
     """How blocks are scored and masks renewed; the papers leave all but the criterion open.
 
-    criterion:  scores a block (the published one: ‖W · G‖₁ with the full model's gradient).
+    criterion:  scores a block (the published one: ‖W · G‖₁).
+    gradient:   the G of a criterion that needs one: of the full model's pass; or accumulated, the sum that
+                the optimiser gets, to which a level adds nothing under its mask; or straight_through, the
+                sum over all passes of the gradient at every weight, dropped ones too.
     scope:      blocks compete within their matrix, their layer type, or the whole model; every matrix
                 keeps its best one. In the whole model only a level's total is held: a type may keep
                 more or less than its target.
@@ -26,6 +32,7 @@ class DynamicOptions:
     """
 
     criterion: Criterion = field(default_factory=WeightGradient)
+    gradient: ScoringGradient = "full"
     scope: Scope = "matrix"
     nested: bool = True
     mask_every: int = 100
@@ -36,6 +43,7 @@ class DynamicOptions:
     def __post_init__(self) -> None:
         if self.scope not in ("matrix", "type", "global"):
             raise ValueError(f"blocks are ranked by matrix, type or global; got `{self.scope}`")
+        self._require_gradient()
         if self.mask_every < 1 or not 0.0 <= self.smoothing < 1.0:
             raise ValueError(
                 f"masks are renewed every 1 step or more, with smoothing at least 0 and below 1; got "
@@ -43,3 +51,20 @@ class DynamicOptions:
             )
         if self.freeze_at is not None and self.freeze_at < 1:
             raise ValueError(f"masks freeze after step 1 or later, or None = never; got {self.freeze_at}")
+
+    def _require_gradient(self) -> None:
+        """Raises ValueError for a gradient that is unknown, or that nothing would make use of."""
+        if self.gradient not in get_args(ScoringGradient):
+            raise ValueError(
+                f"the gradient of scores is full, accumulated or straight_through; got `{self.gradient}`"
+            )
+        if self.gradient != "full" and self.criterion.needs != "gradient":
+            raise ValueError(
+                f"{self.criterion!r} scores blocks without a gradient and makes no use of `{self.gradient}`; "
+                "leave `gradient` out, or choose the criterion WeightGradient"
+            )
+        if self.gradient != "full" and not self.nested:
+            raise ValueError(
+                f"independent masks are scored by the gradients of their own passes, not `{self.gradient}`: "
+                "leave `gradient` out, or nest the levels"
+            )

@@ -8,8 +8,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from sparrot.sparsity.blocks import BlockGrid
-from sparrot.sparsity.criteria import Criterion, Evidence
+from sparrot.sparsity.criteria import Evidence
 from sparrot.sparsity.masking import Observe
+from sparrot.sparsity.options import DynamicOptions
 from sparrot.sparsity.targets import Target
 
 
@@ -18,7 +19,8 @@ class Scores:
 
         s ← a · s + (1 − a) · (Σ over an update's passes of the criterion's score),   a = smoothing
 
-    levels: those whose passes are scored, each with averages of its own.
+    levels: those whose passes are scored, each with averages of its own; where the gradient is a sum over
+            all passes, the one level that has the average, and an update is scored once, by its sum.
 
     A criterion that needs changes of weights averages those instead, once for all levels; one of the
     weights alone averages nothing. Weights of 16 bits are scored and averaged in float32.
@@ -29,34 +31,62 @@ class Scores:
         targets: Sequence[Target],
         grids: Mapping[str, BlockGrid],
         levels: Sequence[str],
-        criterion: Criterion,
-        smoothing: float,
+        options: DynamicOptions,
     ) -> None:
-        self._targets, self._grids, self._criterion, self._smoothing = targets, grids, criterion, smoothing
+        self._targets, self._grids, self._options = targets, grids, options
         self._average: dict[str, dict[str, Tensor]] = {level: {} for level in levels}
         self._pending: dict[str, dict[str, Tensor]] = {level: {} for level in levels}
+        self._sums: dict[str, Tensor] = {}  # of the gradients of an update, where a sum is scored
         self._changes: dict[str, Tensor] = {}
         self._before: dict[str, Tensor] = {}
-        if criterion.needs == "change":
+        if options.criterion.needs == "change":
             self._before = {target.name: _wide(target.parameter).clone() for target in targets}
             self._changes = {name: torch.zeros_like(weight) for name, weight in self._before.items()}
 
-    def observer(self, level: str) -> Observe | None:
-        """What a pass of `level` tells its gradients to; None if they are not scored."""
-        if self._criterion.needs != "gradient" or level not in self._pending:
+    def observer(self, level: str, dropped: Mapping[str, Tensor]) -> Observe | None:
+        """What a pass of `level` tells its gradients to; None if they are not scored.
+
+        dropped: bool (rows, columns), by the name of every matrix of which the level drops weights.
+        """
+        if self._options.criterion.needs != "gradient":
+            return None
+        match self._options.gradient:
+            case "full":
+                return self._observer_of_pass(level)
+            case "accumulated":
+                return self._observer_of_sum(dropped)
+            case "straight_through":
+                return self._observer_of_sum({})
+
+    def _observer_of_pass(self, level: str) -> Observe | None:
+        if level not in self._pending:
             return None
         pending = self._pending[level]
 
         def observe(target: Target, weight: Tensor, gradient: Tensor) -> None:
-            evidence = Evidence(_wide(weight), _wide(gradient))
-            score = self._criterion.score(evidence, self._grids[target.name])
+            score = self._scored(target, weight, _wide(gradient))
             pending[target.name] = pending[target.name] + score if target.name in pending else score
 
         return observe
 
+    def _observer_of_sum(self, dropped: Mapping[str, Tensor]) -> Observe:
+        """Adds gradients, zero where weights are `dropped`, to those of the update, and scores their sum."""
+        (pending,) = self._pending.values()
+
+        def observe(target: Target, weight: Tensor, gradient: Tensor) -> None:
+            mask = dropped.get(target.name)
+            own = _wide(gradient).clone() if mask is None else _wide(gradient).masked_fill(mask, 0.0)
+            self._sums[target.name] = self._sums[target.name].add_(own) if target.name in self._sums else own
+            pending[target.name] = self._scored(target, weight, self._sums[target.name])
+
+        return observe
+
+    def _scored(self, target: Target, weight: Tensor, gradient: Tensor) -> Tensor:
+        return self._options.criterion.score(Evidence(_wide(weight), gradient), self._grids[target.name])
+
     def take_up(self) -> None:
         """Ends an update: its scores enter the averages."""
-        fresh = 1.0 - self._smoothing
+        fresh = 1.0 - self._options.smoothing
         for level, pending in self._pending.items():
             average = self._average[level]
             for name, score in pending.items():
@@ -69,6 +99,7 @@ class Scores:
 
     def forget_update(self) -> None:
         """Drops what the passes since the last update have shown."""
+        self._sums.clear()
         for pending in self._pending.values():
             pending.clear()
 
@@ -106,9 +137,9 @@ class Scores:
         return score
 
     def _own(self, target: Target, level: str) -> Tensor:
-        if self._criterion.needs != "gradient":
+        if self._options.criterion.needs != "gradient":
             evidence = Evidence(_wide(target.parameter), change=self._changes.get(target.name))
-            return self._criterion.score(evidence, self._grids[target.name])
+            return self._options.criterion.score(evidence, self._grids[target.name])
         score = self._average[level].get(target.name)
         if score is None:
             raise RuntimeError(
