@@ -294,8 +294,21 @@ def test_the_matrix_of_the_slides_trained_at_its_level():
     assert layer.weight.grad.tolist() == [[0.0, 1, 1, 1], [0, 1, 1, 1], [1, 1, 0, 1], [1, 1, 1, 1]]
 
 
+def test_what_a_frozen_level_keeps_stays_in_the_denser_ones_whatever_it_scores():
+    levels = Levels(large={}, medium={"fc": 0.5}, small={"fc": 0.75})
+    options = DynamicOptions(mask_every=1, smoothing=0.0, freeze_at=3, freeze_order="sparsest_first")
+    sparsity = four_blocks(options, levels)
+    give(sparsity, [4.0, 3.0, 2.0, 1.0])
+    assert [update.level for update in sparsity.step()] == ["medium", "small"]
+    assert (kept(sparsity, "medium"), kept(sparsity)) == ([0, 1, 2], [0])  # medium is on its way, small there
+    for renewed in (["medium"], ["medium"], []):
+        give(sparsity, [1.0, 2.0, 3.0, 4.0])
+        assert [update.level for update in sparsity.step()] == renewed
+        assert (kept(sparsity, "medium"), kept(sparsity)) == ([0, 3], [0])
+
+
 @st.composite
-def ramps(draw: st.DrawFn) -> tuple[Levels, BlockShape, str, int]:
+def ramps(draw: st.DrawFn) -> tuple[Levels, BlockShape, DynamicOptions, int]:
     n_levels = draw(st.integers(1, 3))
     share = st.floats(0, 0.99)
     rising = {
@@ -303,14 +316,22 @@ def ramps(draw: st.DrawFn) -> tuple[Levels, BlockShape, str, int]:
     }
     targets = {f"level{c}": {kind: values[c] for kind, values in rising.items()} for c in range(n_levels)}
     block = BlockShape(draw(st.integers(1, 4)), draw(st.integers(1, 4)))
-    scope = draw(st.sampled_from(["matrix", "type", "global"]))
-    return Levels(full={}, **targets), block, scope, draw(st.integers(0, 2**31))
+    options = DynamicOptions(
+        scope=draw(st.sampled_from(["matrix", "type", "global"])),
+        freeze_order=draw(st.sampled_from(["together", "sparsest_first"])),
+        freeze_at=draw(st.integers(4, 7)),
+        smoothing=0.5,
+        mask_every=1,
+    )
+    return Levels(full={}, **targets), block, options, draw(st.integers(0, 2**31))
 
 
 @settings(deadline=None, max_examples=40)
 @given(ramps())
-def test_a_sparser_level_keeps_a_subset_all_along_the_ramp(ramp: tuple[Levels, BlockShape, str, int]):
-    levels, block, scope, seed = ramp
+def test_a_sparser_level_keeps_a_subset_all_along_the_ramp(
+    ramp: tuple[Levels, BlockShape, DynamicOptions, int],
+):
+    levels, block, options, seed = ramp
     generator = torch.Generator().manual_seed(seed)
     try:
         sparsity = DynamicSparsity(
@@ -318,12 +339,12 @@ def test_a_sparser_level_keeps_a_subset_all_along_the_ramp(ramp: tuple[Levels, B
             levels,
             block=block,
             schedule=CubicSchedule(0, 4),
-            options=DynamicOptions(scope=scope, mask_every=1),
+            options=options,
         )
     except ValueError:  # the blocks are too few for so sparse a level
         reject()
     parameters = [target.parameter for target in sparsity.targets]
-    for _ in range(5):
+    for _ in range(8):
         with sparsity.at("full"):
             torch.autograd.backward(
                 parameters, [torch.randint(0, 3, p.shape, generator=generator).float() for p in parameters]
@@ -333,6 +354,7 @@ def test_a_sparser_level_keeps_a_subset_all_along_the_ramp(ramp: tuple[Levels, B
             dense, sparse = sparsity.masks(denser), sparsity.masks(sparser)
             assert all(sparse[name].is_within(dense[name]) for name in sparse)
             assert all(mask.n_kept for mask in sparse.values())
+    assert all(sparsity.has_reached(level) for level in levels)
 
 
 @pytest.mark.parametrize("scope", ["matrix", "type", "global"])
@@ -503,6 +525,8 @@ def test_a_matrix_without_a_gradient_cannot_be_ranked():
         ({"smoothing": 1.0}, "got 100 and 1.0"),
         ({"smoothing": -0.1}, "got 100 and -0.1"),
         ({"freeze_at": 0}, "after step 1 or later"),
+        ({"freeze_order": "denser"}, "freeze together or sparsest_first; got `denser`"),
+        ({"freeze_order": "sparsest_first"}, "sparsest first need `freeze_at`"),
         ({"gradient": "sum"}, "full, accumulated or straight_through; got `sum`"),
         (
             {"gradient": "accumulated", "criterion": Magnitude()},

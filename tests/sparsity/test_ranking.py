@@ -82,3 +82,12 @@ def test_the_best_block_of_each_matrix_comes_before_all_others():
     ranked = joint_ranks(scores, [["a", "b"]])
     assert ranked["a"].tolist() == [[0, 3, 2]]
     assert ranked["b"].tolist() == [[5, 1, 4]]
+
+
+def test_a_higher_tier_comes_first_whatever_it_scores():
+    scores, tiers = torch.tensor([[5.0, 9.0, 5.0], [1.0, 7.0, 0.0]]), torch.tensor([[0, 0, 1], [2, 0, 1]])
+    assert ranks(scores, tiers).tolist() == [[5, 3, 1], [0, 4, 2]]
+    pooled = {"a": scores, "b": torch.tensor([[8.0]])}
+    joint = joint_ranks(pooled, [["a", "b"]], {"a": tiers, "b": torch.tensor([[2]])})
+    assert joint["b"].item() == 0  # the best of its matrix
+    assert joint["a"].tolist() == [[6, 4, 2], [1, 5, 3]]

@@ -24,6 +24,7 @@ from sparrot.sparsity import (
 OPTIONS = {
     "nested": DynamicOptions(mask_every=3),
     "independent": DynamicOptions(mask_every=3, nested=False),
+    "sparsest first": DynamicOptions(mask_every=3, freeze_at=18, freeze_order="sparsest_first"),
     "accumulated": DynamicOptions(mask_every=3, gradient="accumulated"),
     "straight through": DynamicOptions(mask_every=3, gradient="straight_through"),
     "change": DynamicOptions(mask_every=3, criterion=WeightChange()),

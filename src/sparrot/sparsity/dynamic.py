@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from sparrot.sparsity.blocks import BlockShape
@@ -12,6 +13,7 @@ from sparrot.sparsity.levels import Levels
 from sparrot.sparsity.masking import Observe, guarded, masked_weights
 from sparrot.sparsity.masks import BlockMask
 from sparrot.sparsity.options import DynamicOptions
+from sparrot.sparsity.ramps import Ramps
 from sparrot.sparsity.ranking import joint_ranks, n_kept
 from sparrot.sparsity.schedules import CubicSchedule
 from sparrot.sparsity.scores import Scores
@@ -51,8 +53,8 @@ class DynamicSparsity:
     over the processes of a default torch.distributed group before ranking, so that all of them
     rank alike.
 
-    Raises ValueError when a level names a layer type the model lacks, levels cross, or masks would
-    freeze before the schedule ends. Make it once the model is on its device.
+    Raises ValueError when a level names a layer type the model lacks, levels cross, or the timetable
+    (`Ramps`) cannot be kept. Make it once the model is on its device.
     """
 
     def __init__(
@@ -68,11 +70,7 @@ class DynamicSparsity:
         self.options = options or DynamicOptions()
         if self.options.nested:
             levels.require_nested()
-        if self.options.freeze_at is not None and self.options.freeze_at < schedule.end:
-            raise ValueError(
-                f"masks that freeze at step {self.options.freeze_at} never reach the levels, since the "
-                f"schedule ends at {schedule.end}; freeze them there or later"
-            )
+        self.ramps = Ramps(levels, schedule, self.options)
         self.targets = _targets_of(model, levels, self.options.exclude)
         self.grids = {target.name: target.grid(block) for target in self.targets}
         self.step_count = 0
@@ -127,12 +125,11 @@ class DynamicSparsity:
             self._scores.forget_update()
             return []
         self.step_count += 1
-        if not self._is_frozen(self.step_count):
+        if not self.ramps.all_are_frozen(self.step_count):
             self._scores.take_up()
-        if not self._masks_are_due():
-            return []
-        ranked = {scored: self._ranked(scored) for scored in self._scored_levels()}
-        by = {level: self.levels.full if self.options.nested else level for level in self.levels.sparse}
+        due = self.ramps.due(self.step_count)
+        by = {level: self.levels.full if self.options.nested else level for level in due}
+        ranked = {scored: self._ranked(scored) for scored in dict.fromkeys(by.values())}
         return [self._renew(level, ranked[scored]) for level, scored in by.items()]
 
     def masks(self, level: str) -> dict[str, BlockMask]:
@@ -264,21 +261,12 @@ class DynamicSparsity:
         return {name: BlockMask.full(grid) for name, grid in self.grids.items()}
 
     def _observer(self, level: str) -> Observe | None:
-        if self._is_frozen(self.step_count + 1):
+        if self.ramps.all_are_frozen(self.step_count + 1):
             return None
         return self._scores.observer(level, self._dropped.get(level, {}))
 
-    def _masks_are_due(self) -> bool:
-        if self._is_frozen(self.step_count) or self.schedule(self.step_count) == 0.0:
-            return False
-        ends = (self.schedule.end, self.options.freeze_at)
-        return self.step_count % self.options.mask_every == 0 or self.step_count in ends
-
-    def _is_frozen(self, step: int) -> bool:
-        return self.options.freeze_at is not None and step > self.options.freeze_at
-
     def _renew(self, level: str, ranked: Mapping[str, Tensor]) -> MaskUpdate:
-        share = self.schedule(self.step_count)
+        share = self.ramps.of(level)(self.step_count)
         masks = dict(self._masks[level])
         for group in self._groups():
             wanted = self._n_kept(group, level, share)
@@ -313,7 +301,17 @@ class DynamicSparsity:
 
     def _ranked(self, scored_level: str) -> dict[str, Tensor]:
         scores = self._scores.current(scored_level)
-        return joint_ranks(scores, [[target.name for target in group] for group in self._groups()])
+        groups = [[target.name for target in group] for group in self._groups()]
+        return joint_ranks(scores, groups, self._frozen_tiers() if self.options.nested else None)
+
+    def _frozen_tiers(self) -> dict[str, Tensor]:
+        """How many levels whose masks are frozen keep each block: those come first in every denser level."""
+        frozen = [level for level in self.levels.sparse if self.ramps.is_frozen(level, self.step_count)]
+        tiers = {name: torch.zeros(grid.shape, dtype=torch.int64) for name, grid in self.grids.items()}
+        for level in frozen:
+            for name, mask in self._masks[level].items():
+                tiers[name] += mask.keep
+        return {target.name: tiers[target.name].to(target.parameter.device) for target in self.targets}
 
     def _set_masks(self, level: str, masks: dict[str, BlockMask]) -> None:
         self._masks[level] = masks

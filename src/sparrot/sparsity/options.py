@@ -7,6 +7,7 @@ from sparrot.sparsity.criteria import Criterion, WeightGradient
 from sparrot.sparsity.ranking import Scope
 
 ScoringGradient: TypeAlias = Literal["full", "accumulated", "straight_through"]
+FreezeOrder: TypeAlias = Literal["together", "sparsest_first"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class DynamicOptions:
     mask_every: optimiser steps between mask updates, once the schedule has begun; one more comes where it
                 ends, so that a level reaches its target there, and one at `freeze_at`.
     freeze_at:  optimiser step after which masks and scores no longer change; None = never.
+    freeze_order: `together`, all levels at `freeze_at`; or `sparsest_first`, each where a ramp of its own
+                ends: the sparsest's where the schedule does, the densest's at `freeze_at`, the others' in
+                between at equal distances (see `Ramps`). Blocks that a frozen level keeps stay in all denser
+                ones.
     smoothing:  weight of the past in the moving average of scores (or of weight changes), a step;
                 a criterion of the weights alone scores them as they are.
     exclude:    shell patterns of parameter names that no level prunes.
@@ -37,6 +42,7 @@ class DynamicOptions:
     nested: bool = True
     mask_every: int = 100
     freeze_at: int | None = None
+    freeze_order: FreezeOrder = "together"
     smoothing: float = 0.99
     exclude: tuple[str, ...] = ()
 
@@ -49,8 +55,16 @@ class DynamicOptions:
                 f"masks are renewed every 1 step or more, with smoothing at least 0 and below 1; got "
                 f"{self.mask_every} and {self.smoothing}"
             )
+        self._require_freezing()
+
+    def _require_freezing(self) -> None:
+        """Raises ValueError unless masks freeze at a step that there is, in an order that there is."""
         if self.freeze_at is not None and self.freeze_at < 1:
             raise ValueError(f"masks freeze after step 1 or later, or None = never; got {self.freeze_at}")
+        if self.freeze_order not in get_args(FreezeOrder):
+            raise ValueError(f"masks freeze together or sparsest_first; got `{self.freeze_order}`")
+        if self.freeze_order == "sparsest_first" and self.freeze_at is None:
+            raise ValueError("masks that freeze sparsest first need `freeze_at`, where the last of them do")
 
     def _require_gradient(self) -> None:
         """Raises ValueError for a gradient that is unknown, or that nothing would make use of."""

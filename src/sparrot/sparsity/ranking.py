@@ -22,25 +22,36 @@ def n_kept(n_blocks: int, sparsity: float) -> int:
     return math.floor(n_blocks * (1 - Fraction(str(float(sparsity)))) + Fraction(1, 2))
 
 
-def ranks(scores: Tensor) -> Tensor:
-    """int64, the shape of `scores`: 0 for the best, ties to the lowest index."""
+def ranks(scores: Tensor, tiers: Tensor | None = None) -> Tensor:
+    """int64, the shape of `scores`: 0 for the best, ties to the lowest index.
+
+    tiers: int64 of the same shape; a block of a higher tier comes before all of lower ones.
+    """
     order = scores.flatten().argsort(descending=True, stable=True)
+    if tiers is not None:
+        order = order[tiers.flatten()[order].argsort(descending=True, stable=True)]
     rank = torch.empty_like(order)
     rank[order] = torch.arange(order.numel(), device=order.device)
     return rank.view_as(scores)
 
 
-def joint_ranks(scores: Mapping[Name, Tensor], groups: Sequence[Sequence[Name]]) -> dict[Name, Tensor]:
+def joint_ranks(
+    scores: Mapping[Name, Tensor],
+    groups: Sequence[Sequence[Name]],
+    tiers: Mapping[Name, Tensor] | None = None,
+) -> dict[Name, Tensor]:
     """Ranks within each group of matrices, as if a group were one long vector.
 
     scores:  float (n_block_rows, n_block_columns) a matrix, finite.
-    Returns: int64 of the same shapes. The best block of each matrix comes before all others, so that no
-             matrix is emptied while a group keeps as many blocks as it has matrices (our choice). Ties
-             go to the earlier matrix, then to the lower index.
+    tiers:   int64 of the same shapes, as `ranks` takes them.
+    Returns: int64 of the same shapes. The best block of each matrix comes before all others of its tier, so
+             that without tiers no matrix is emptied while a group keeps as many blocks as it has matrices
+             (our choice). Ties go to the earlier matrix, then to the lower index.
     """
     ranked: dict[Name, Tensor] = {}
     for group in groups:
-        flat = ranks(torch.cat([_best_lifted(scores[name].flatten()) for name in group]))
+        of_group = None if tiers is None else torch.cat([tiers[name].flatten() for name in group])
+        flat = ranks(torch.cat([_best_lifted(scores[name].flatten()) for name in group]), of_group)
         pieces = flat.split([scores[name].numel() for name in group])
         ranked |= {name: piece.view_as(scores[name]) for name, piece in zip(group, pieces, strict=True)}
     return ranked
