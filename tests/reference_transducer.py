@@ -124,15 +124,19 @@ class BeamSearch:
         return self.n_frames - 1 - hits[-1].frame if hits else self.n_frames
 
 
-def greedy(model: Model, frames, level: ModelLevel, blank_penalty: float = 0.0) -> Hypothesis:
-    """The best token of every frame, of equals the lowest."""
+def greedy(
+    model: Model, frames, level: ModelLevel, blank_penalty: float = 0.0, max_symbols: int = 1
+) -> Hypothesis:
+    """The best tokens of every frame, of equals the lowest."""
     known, hits, total = model.start(level.number), [], 0.0
     for number, frame in enumerate(np.asarray(frames, np.float32)):
-        row = model.log_probs(level.number, frame, known)
-        row[0] -= blank_penalty
-        token = row.index(max(row))
-        total += row[token]
-        if token != 0:
+        for _ in range(max_symbols):
+            row = model.log_probs(level.number, frame, known)
+            row[0] -= blank_penalty
+            token = row.index(max(row))
+            total += row[token]
+            if token == 0:
+                break
             hits.append(TokenHit(token, number, row[token], level.name))
             known = model.predict(level.number, token, known)
     return Hypothesis(tuple(hits), total)

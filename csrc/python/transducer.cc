@@ -22,6 +22,7 @@
 
 #include "decoder/dense_transducer.h"
 #include "decoder/transducer_beam.h"
+#include "decoder/transducer_greedy.h"
 #include "python/bindings.h"
 #include "python/guarded.h"
 
@@ -132,6 +133,12 @@ FloatRows Join(const TransducerModel& model, const std::vector<Level>& levels,
   return std::move(logits).Array();
 }
 
+std::unique_ptr<Transducer> Greedy(std::shared_ptr<TransducerModel> model,
+                                   std::int64_t max_symbols) {
+  return std::make_unique<Transducer>(
+      std::make_unique<TransducerGreedy>(std::move(model), max_symbols));
+}
+
 std::unique_ptr<Transducer> Beam(std::shared_ptr<TransducerModel> model, std::int64_t beam,
                                  double margin, std::int64_t settle_frames) {
   const TransducerBeamOptions options{beam, margin, settle_frames};
@@ -182,6 +189,7 @@ void BindTransducer(nb::module_& module) {
   decoder.def_prop_ro("n_predicted", [](Transducer& self) {
     return self.Do([](const TransducerSearch& search) { return search.n_predicted(); });
   });
+  module.def("transducer_greedy_decoder", &Greedy, nb::arg("model"), nb::arg("max_symbols"));
   module.def("transducer_beam_decoder", &Beam, nb::arg("model"), nb::arg("beam"),
              nb::arg("margin"), nb::arg("settle_frames"));
   module.def("accept_together", &AcceptAll, nb::arg("pieces"));

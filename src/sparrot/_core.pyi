@@ -198,6 +198,7 @@ class TransducerDecoder:
     def n_predicted(self) -> int:
         """Contexts of the segment that the predictor was asked for."""
 
+def transducer_greedy_decoder(model: TransducerModel, max_symbols: int) -> TransducerDecoder: ...
 def transducer_beam_decoder(
     model: TransducerModel, beam: int, margin: float, settle_frames: int
 ) -> TransducerDecoder: ...

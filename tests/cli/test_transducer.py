@@ -49,6 +49,16 @@ def test_recordings_are_transcribed_at_every_level(folder, capsys, level, decode
     assert out == "".join(f"{number}.wav: {text}\n" for number, text in enumerate(AT[level]))
 
 
+def test_what_a_frame_may_emit_and_the_blank_costs_is_asked_for(folder, capsys):
+    named = ("1.wav", "--model", "tones.sparrot")
+    assert printed(capsys, "transcribe", *named, "--max-symbols", 2) == "ccccaa\n"
+    assert printed(capsys, "transcribe", *named, "--blank-penalty", -20) == ""
+    measured = printed(capsys, "eval", *named[2:], "--on", "said.jsonl", "--blank-penalty", -20, "--json")
+    assert [level["deletions"] for level in json.loads(measured)["levels"]] == [3, 3]
+    assert run(["transcribe", *named, "--max-symbols", "2", "--decoder", "beam"]) == 2
+    assert "at most one token a frame" in capsys.readouterr().err
+
+
 def test_levels_are_measured_on_a_manifest(folder, capsys):
     described = json.loads(printed(capsys, "eval", "tones.sparrot", "--on", "said.jsonl", "--json"))
     large, small = described["levels"]

@@ -89,6 +89,48 @@ def test_blank_penalty_of_the_level_is_used(tmp_path):
     assert finals(Recognizer.load(path).stream(), sound("ab")) == []
 
 
+@pytest.mark.parametrize("decoder", ["greedy", "beam"])
+def test_the_blank_penalty_of_a_stream_is_added_to_that_of_its_level(tmp_path, recognizer, decoder):
+    deaf = Recognizer.load(write_tone_model(tmp_path / "deaf.sparrot", large={"blank_penalty": -20.0}))
+    options, wave = DecodingOptions(decoder, blank_penalty=20.0), sound("ab")
+    plain = finals(recognizer.stream(options=DecodingOptions(decoder)), wave)
+    assert finals(deaf.stream(options=options), wave) == plain
+    assert deaf.transcribe(wave, RATE_HZ, options=options).segments == tuple(plain)
+
+
+# Options
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"decoder": "viterbi"}, "no decoder `viterbi`: choose `greedy` or `beam`"),
+        ({"beam": 0}, "at least 1 hypothesis; got a beam of 0"),
+        ({"max_symbols": 0}, "at least 1 token; got max_symbols of 0"),
+        (
+            {"decoder": "beam", "max_symbols": 2},
+            "at most one token a frame, and max_symbols is 2: leave it at 1",
+        ),
+        ({"blank_penalty": float("nan")}, "blank penalty must be a finite number; got nan"),
+        ({"max_pending_s": 0}, "`max_pending_s` must be over 0 seconds; got 0"),
+    ],
+)
+def test_options_without_sense_are_refused(options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        DecodingOptions(**options)
+
+
+def test_options_of_a_transducer_are_refused_before_anything_is_decoded(recognizer):
+    options, sentence = DecodingOptions(max_symbols=2), "`tones` is a CTC model, .* and max_symbols is 2"
+    for decode in (
+        lambda: recognizer.check(options),
+        lambda: recognizer.stream(options=options),
+        lambda: recognizer.transcribe("there is no such file", options=options),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            decode()
+
+
 # Any cut
 
 

@@ -11,7 +11,14 @@ import reference_transducer
 from reference_transducer import Compiled, ExactLstm, ExactStateless
 from sparrot._core import dense_lstm_transducer, dense_stateless_transducer
 from sparrot.engine.decoders import TokenHit
-from sparrot.engine.transducer import ModelLevel, Piece, TransducerBeamDecoder, accept_all
+from sparrot.engine.transducer import (
+    ModelLevel,
+    Piece,
+    TransducerBeamDecoder,
+    TransducerDecoder,
+    TransducerGreedyDecoder,
+    accept_all,
+)
 
 ENCODER = 5
 LEVELS = LARGE, SMALL = ModelLevel("large", 0), ModelLevel("small", 1)
@@ -102,13 +109,37 @@ def test_beam_search_is_that_of_the_plain_one(kind, n_tokens, n_frames, seed, op
         assert state(compiled) == state(plain)
 
 
+@given(
+    KINDS,
+    st.integers(2, 12),
+    st.integers(0, 30),
+    st.integers(0, 10_000),
+    st.sampled_from([0.0, 0.7, 3.0]),
+    st.integers(1, 4),
+    st.lists(st.integers(0, 30), max_size=4),
+)
+def test_greedy_search_is_that_of_the_plain_one(kind, n_tokens, n_frames, seed, penalty, max_symbols, cuts):
+    """In any pieces; a frame that emits all it may is left without a blank."""
+    model, frames = model_of(kind, weights_of(kind, n_tokens, seed)), frames_of(n_frames, seed)
+    plain = reference_transducer.greedy(Compiled(model), frames, LARGE, penalty, max_symbols)
+    compiled = TransducerGreedyDecoder(model, max_symbols)
+    for piece in np.split(frames, sorted(cut for cut in cuts if cut <= n_frames)):
+        compiled.accept(piece, LARGE, penalty)
+    assert compiled.hypotheses() == (plain,) == (compiled.hypothesis(),)
+    assert compiled.n_stable == compiled.n_tokens == len(plain.tokens)
+    last = plain.tokens[-1].frame if plain.tokens else -1
+    assert (compiled.n_frames, compiled.trailing_blanks) == (n_frames, n_frames - 1 - last)
+
+
 @given(KINDS, st.integers(2, 12), st.integers(0, 40), st.integers(0, 10_000), st.sampled_from([0.0, 0.7]))
 def test_a_beam_of_one_is_greedy(kind, n_tokens, n_frames, seed, penalty):
+    """Over switches of level, too."""
     model, frames = model_of(kind, weights_of(kind, n_tokens, seed)), frames_of(n_frames, seed)
-    compiled = TransducerBeamDecoder(model, beam=1)
-    compiled.accept(frames, LARGE, penalty)
-    assert compiled.hypotheses() == (reference_transducer.greedy(Compiled(model), frames, LARGE, penalty),)
-    assert compiled.n_stable == compiled.n_tokens
+    beam, greedy = TransducerBeamDecoder(model, beam=1), TransducerGreedyDecoder(model)
+    for number, piece in enumerate(np.split(frames, range(7, n_frames, 7))):
+        for decoder in (beam, greedy):
+            decoder.accept(piece, LEVELS[number % 2], penalty)
+    assert state(beam) == state(greedy)
 
 
 @settings(max_examples=40)
@@ -143,12 +174,16 @@ PIECES = st.tuples(
 )
 
 
+def decoder_of(model, number: int) -> TransducerDecoder:
+    """Beams of 1 to 6, and greedy searches of 1 to 4 tokens a frame."""
+    return TransducerBeamDecoder(model, number) if number < 7 else TransducerGreedyDecoder(model, number - 6)
+
+
 @given(KINDS, st.integers(0, 10_000), st.lists(st.lists(PIECES, min_size=1, max_size=3), max_size=4))
 def test_searches_that_step_together_decode_as_they_do_alone(kind, seed, plans):
-    """Whatever their beams, levels, penalties and frames: sums of these networks have one order."""
+    """Whatever their kinds, levels, penalties and frames: sums of these networks have one order."""
     model = model_of(kind, weights_of(kind, 8, seed))
-    beams = [plan[0][0] for plan in plans]
-    together, alone = ([TransducerBeamDecoder(model, beam) for beam in beams] for _ in range(2))
+    together, alone = ([decoder_of(model, plan[0][0]) for plan in plans] for _ in range(2))
     for turn in range(3):
         pieces = []
         for number, plan in enumerate(plans):
@@ -240,7 +275,7 @@ def test_tokens_and_scores_are_those_of_float64(kind, beam):
 def test_no_context_is_predicted_twice_while_it_is_kept():
     """Every sequence tried has a context of its own; greedy search asks for its tokens and no other."""
     model = model_of("lstm", weights_of("lstm", 10, 3))
-    greedy, wide = TransducerBeamDecoder(model, beam=1), TransducerBeamDecoder(model, beam=8)
+    greedy, wide = TransducerGreedyDecoder(model), TransducerBeamDecoder(model, beam=8)
     for decoder in (greedy, wide):
         decoder.accept(frames_of(60, 3), LARGE)
     assert greedy._search.n_predicted == greedy.n_tokens > 5
@@ -302,6 +337,15 @@ def test_memory_is_flat_where_nothing_is_said():
     assert decoder._search.storage == TransducerBeamDecoder(model_of("lstm", weights))._search.storage
 
 
+def test_greedy_memory_grows_by_the_tokens_alone():
+    decoder, sizes = TransducerGreedyDecoder(model_of("lstm", weights_of("lstm", 10, 3)), 3), []
+    for seed in range(20):
+        decoder.accept(frames_of(200, seed), LARGE)
+        sizes.append(decoder._search.storage[2] / decoder.n_tokens)
+    assert decoder.n_tokens > 1000
+    assert sizes[-1] <= 2 * 32 + 1  # a hit is 32 bytes, in a vector that grows by its own size
+
+
 def test_memory_grows_by_the_tokens_alone():
     decoder = TransducerBeamDecoder(model_of("lstm", weights_of("lstm", 10, 3)), 4, settle_frames=20)
     for seed in range(10):
@@ -357,6 +401,11 @@ def test_tokens_by_hand():
 def test_options_out_of_range_are_refused(options, words):
     with pytest.raises(ValueError, match=words):
         TransducerBeamDecoder(model_of("lstm", weights_of("lstm", 3, 0)), **options)
+
+
+def test_a_frame_may_emit_a_token_at_least():
+    with pytest.raises(ValueError, match="at least 1 token; got max_symbols of 0"):
+        TransducerGreedyDecoder(model_of("lstm", weights_of("lstm", 3, 0)), 0)
 
 
 def test_what_is_no_input_is_refused():

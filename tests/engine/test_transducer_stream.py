@@ -84,6 +84,24 @@ def test_emission_delay_and_blank_penalty_of_the_level_are_used(tmp_path, recogn
     assert finals(Recognizer.load(deaf).stream(), wave) == []
 
 
+def test_a_frame_emits_as_many_tokens_as_it_may(recognizer):
+    """This joint network forgets that it has written a letter, so each is written as often as it may be."""
+    options = DecodingOptions(max_symbols=3)
+    assert [final.text for final in finals(recognizer.stream(options=options), sound("ab"))] == ["aaabbb"]
+    assert recognizer.transcribe(sound("b"), RATE_HZ, options=options).text == "bbb"
+
+
+def test_the_blank_penalty_of_a_stream_is_added_to_that_of_its_level(tmp_path, recognizer):
+    deaf = Recognizer.load(write_tone_transducer(tmp_path / "deaf.sparrot", large={"blank_penalty": -20.0}))
+    wave = sound("ab")
+    for decoder in ("greedy", "beam"):
+        options = DecodingOptions(decoder, blank_penalty=20.0)
+        assert finals(deaf.stream(options=options), wave) == finals(
+            recognizer.stream(options=DecodingOptions(decoder)), wave
+        )
+        assert deaf.transcribe(wave, RATE_HZ, options=options).text == "ab"
+
+
 # Any cut
 
 

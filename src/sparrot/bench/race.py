@@ -18,7 +18,7 @@ from sparrot.architecture import AnyArchitecture, Transducer
 from sparrot.engine.frames import Float32
 from sparrot.engine.network import Network, NetworkStream, advance
 from sparrot.engine.prepared import PreparedModel
-from sparrot.engine.transducer import ModelLevel, Piece, TransducerBeamDecoder, accept_all
+from sparrot.engine.transducer import ModelLevel, Piece, TransducerGreedyDecoder, accept_all
 from sparrot.model_file import ModelFile
 from sparrot.model_file.conversion import convert
 from sparrot.model_file.storage import dtypes_of
@@ -177,7 +177,7 @@ def _search(network: Network, stop: int, n_streams: int) -> Callable[[list[Float
     transducer = network.transducer
     if transducer is None:
         return lambda chunks: None
-    decoders = [TransducerBeamDecoder(transducer, beam=1) for _ in range(n_streams)]
+    decoders = [TransducerGreedyDecoder(transducer) for _ in range(n_streams)]
     level = ModelLevel("", stop)
     return lambda chunks: accept_all(
         [Piece(*taken, level, NOTHING_IS_SAID) for taken in zip(decoders, chunks, strict=True)]

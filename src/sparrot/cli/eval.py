@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sparrot.cli.console import table_console
+from sparrot.cli.decoding import BeamOption, BlankPenaltyOption, Decoder, DecoderOption, MaxSymbolsOption
 from sparrot.cli.measuring import chosen_levels, errors_of, measure
 from sparrot.cli.models import model_path
 from sparrot.cli.outputs import check_outputs, write_text
-from sparrot.cli.transcribe import Decoder
 
 if TYPE_CHECKING:
     from sparrot.engine.evaluation import LevelResult
@@ -33,8 +33,10 @@ def evaluate(  # one parameter an option: typer makes the command line of them
         ),
     ] = "dev",
     levels: Annotated[str, typer.Option(help="all, or names with commas between them.")] = "all",
-    decoder: Annotated[Decoder, typer.Option(help="How the tokens are searched for.")] = Decoder.GREEDY,
-    beam: Annotated[int, typer.Option(help="Hypotheses that the beam search keeps.")] = 8,
+    decoder: DecoderOption = Decoder.GREEDY,
+    beam: BeamOption = 8,
+    max_symbols: MaxSymbolsOption = 1,
+    blank_penalty: BlankPenaltyOption = 0.0,
     threads: Annotated[int, typer.Option(help="Threads that the engine computes on.")] = 1,
     hypotheses: Annotated[
         Path | None, typer.Option(help="File for what was recognised: JSONL, one utterance and level a line.")
@@ -62,7 +64,7 @@ def evaluate(  # one parameter an option: typer makes the command line of them
     path = model_path(model)
     file = ModelFile.open(path)
     _check_files(file, on, hypotheses, write=write)
-    options = DecodingOptions(decoder=decoder.value, beam=beam, endpoints=None)
+    options = DecodingOptions(decoder.value, beam, max_symbols, blank_penalty, endpoints=None)
     results = measure(file, on, chosen_levels(file, levels), options)
     if as_json:
         described = {"model": file.description.name, "set": on, "levels": [r.to_json() for r in results]}

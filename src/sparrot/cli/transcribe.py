@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from sparrot.cli.console import json_name
+from sparrot.cli.decoding import BeamOption, BlankPenaltyOption, Decoder, DecoderOption, MaxSymbolsOption
 from sparrot.cli.errors import BAD_INPUT, sentence_of, tell
 from sparrot.cli.models import model_path
 from sparrot.cli.outputs import check_outputs, write_text
@@ -36,13 +37,6 @@ class Format(StrEnum):
         return ".txt" if self is Format.TEXT else f".{self.value}"
 
 
-class Decoder(StrEnum):
-    """The searches of `DecodingOptions`."""
-
-    GREEDY = "greedy"
-    BEAM = "beam"
-
-
 def transcribe(  # one parameter an option: typer makes the command line of them
     files: Annotated[
         list[str],
@@ -57,8 +51,10 @@ def transcribe(  # one parameter an option: typer makes the command line of them
         str | None, typer.Option(help="Level of the model; its densest if none is named.")
     ] = None,
     format: Annotated[Format, typer.Option(help="json is an object a recording, one a line.")] = Format.TEXT,
-    decoder: Annotated[Decoder, typer.Option(help="How the tokens are searched for.")] = Decoder.GREEDY,
-    beam: Annotated[int, typer.Option(help="Hypotheses that the beam search keeps.")] = 8,
+    decoder: DecoderOption = Decoder.GREEDY,
+    beam: BeamOption = 8,
+    max_symbols: MaxSymbolsOption = 1,
+    blank_penalty: BlankPenaltyOption = 0.0,
     channel: Annotated[str, typer.Option(help="mix averages all channels; 0, 1, … picks one.")] = "mix",
     threads: Annotated[int, typer.Option(help="Threads that the engine computes on.")] = 1,
     output: Annotated[
@@ -74,11 +70,12 @@ def transcribe(  # one parameter an option: typer makes the command line of them
     from sparrot.engine import DecodingOptions, Recognizer, set_threads
 
     set_threads(threads)
-    options = DecodingOptions(decoder=decoder.value, beam=beam)
+    options = DecodingOptions(decoder.value, beam, max_symbols, blank_penalty)
     path = model_path(model)
     writer = _writer(files, format, output)
     check_outputs(writer.paths(files), [path, *("/dev/stdin" if name == STDIN else name for name in files)])
     job = Job(Recognizer.load(path, level), options, _channel(channel))
+    job.recognizer.check(options)
     n_failed = sum(not _transcribed(name, job, writer) for name in files)
     writer.close()
     return BAD_INPUT if n_failed else 0

@@ -1,54 +1,82 @@
 """The decoder that a model and its options ask for, and chunks for several decoders at once."""
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sparrot.architecture import Transducer
 from sparrot.engine.decoders import CtcDecoder, GreedyDecoder, PrefixBeamDecoder
 from sparrot.engine.options import DecodingOptions
 from sparrot.engine.prepared import PreparedLevel, PreparedModel
-from sparrot.engine.transducer import ModelLevel, Piece, TransducerBeamDecoder, accept_all
+from sparrot.engine.transducer import (
+    ModelLevel,
+    Piece,
+    TransducerBeamDecoder,
+    TransducerDecoder,
+    TransducerGreedyDecoder,
+    accept_all,
+)
 
-Decoder: TypeAlias = CtcDecoder | TransducerBeamDecoder
+Decoder: TypeAlias = CtcDecoder | TransducerDecoder
 Chunk: TypeAlias = NDArray[np.float32]
 
 
+def check_options(model: PreparedModel, options: DecodingOptions) -> None:
+    """Nothing; raises ValueError if the options ask for what the model has not."""
+    if options.max_symbols > 1 and not isinstance(model.description.architecture, Transducer):
+        raise ValueError(
+            f"`{model.description.name}` is a CTC model, whose frames emit at most one token, and "
+            f"max_symbols is {options.max_symbols}: leave it at 1, or take a transducer"
+        )
+
+
 def new_decoder(model: PreparedModel, options: DecodingOptions) -> Decoder:
-    """The decoder that the options ask for, at the start of a segment."""
+    """The decoder that the options ask for, at the start of a segment. Raises as `check_options`."""
+    check_options(model, options)
     transducer, is_greedy = model.network.transducer, options.decoder == "greedy"
-    if transducer is not None:
-        return TransducerBeamDecoder(transducer, 1 if is_greedy else options.beam)
-    return GreedyDecoder() if is_greedy else PrefixBeamDecoder(options.beam)
+    if transducer is None:
+        return GreedyDecoder() if is_greedy else PrefixBeamDecoder(options.beam)
+    if is_greedy:
+        return TransducerGreedyDecoder(transducer, options.max_symbols)
+    return TransducerBeamDecoder(transducer, options.beam)
 
 
-def accept_chunks(
-    decoders: Sequence[Decoder], chunks: Sequence[Chunk], levels: Sequence[PreparedLevel]
-) -> list[ValueError | None]:
-    """Lets each decoder go on by what the network made at its level; why it could not, or None.
+class Taken(NamedTuple):
+    """A chunk that a decoder takes.
 
-    decoders: of one model.
-    chunks:   logits (n, n_tokens), or values of a transducer's encoder (n, joint width).
+    chunk:         logits (n, n_tokens), or values of a transducer's encoder (n, joint width).
+    level:         that computed it.
+    blank_penalty: beside that of the level.
     """
-    taken = list(zip(decoders, chunks, levels, strict=True))
+
+    decoder: Decoder
+    chunk: Chunk
+    level: PreparedLevel
+    blank_penalty: float
+
+    @property
+    def whole_penalty(self) -> float:
+        """What is subtracted from the blank's log-probability."""
+        return self.level.described.blank_penalty + self.blank_penalty
+
+
+def accept_chunks(taken: Sequence[Taken]) -> list[ValueError | None]:
+    """Lets decoders of one model go on, those of a transducer together; why each could not, or None."""
     pieces = [
-        Piece(decoder, chunk, ModelLevel(level.described.name, level.stop), level.described.blank_penalty)
-        for decoder, chunk, level in taken
-        if isinstance(decoder, TransducerBeamDecoder)
+        Piece(one.decoder, one.chunk, ModelLevel(one.level.described.name, one.level.stop), one.whole_penalty)
+        for one in taken
+        if isinstance(one.decoder, TransducerDecoder)
     ]
     if pieces:
         return [None if told is None else ValueError(told) for told in accept_all(pieces)]
-    return [
-        _accept(decoder, chunk, level)
-        for decoder, chunk, level in taken
-        if not isinstance(decoder, TransducerBeamDecoder)
-    ]
+    return [_accept(one, one.decoder) for one in taken if not isinstance(one.decoder, TransducerDecoder)]
 
 
-def _accept(decoder: CtcDecoder, logits: Chunk, level: PreparedLevel) -> ValueError | None:
+def _accept(taken: Taken, decoder: CtcDecoder) -> ValueError | None:
     try:
-        decoder.accept_logits(logits, level.described.name, level.described.blank_penalty)
+        decoder.accept_logits(taken.chunk, taken.level.described.name, taken.whole_penalty)
     except ValueError as error:
         return error
     return None

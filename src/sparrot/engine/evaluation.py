@@ -75,12 +75,14 @@ def evaluate_level(
     """Recognises every utterance at a level of a model file.
 
     after_each: called after every utterance, to show progress.
-    Raises: ValueError if there is no such level, no utterance, or one that the model cannot take.
+    Raises: ValueError if there is no such level, no utterance, or one that the model cannot take, or if it
+            cannot decode as the options say.
     """
     duration = sum(utterance.duration for utterance in utterances)
     if duration == 0.0:
         raise ValueError("cannot evaluate a model on no sound: the set is empty, or its durations are all 0")
     recognizer = Recognizer(model, level)
+    recognizer.check(options)
     recognizer.prepare(level)
     hypotheses, seconds = [], 0.0
     for utterance in utterances:

@@ -8,6 +8,7 @@ from typing import Literal
 from numpy.typing import ArrayLike
 
 from sparrot.audio import Channel, Seconds, max_held_back
+from sparrot.engine.decoding import check_options
 from sparrot.engine.events import Final
 from sparrot.engine.options import DecodingOptions
 from sparrot.engine.prepared import PreparedModel
@@ -109,6 +110,10 @@ class Recognizer:
         """Reads a level now, which its first chunk would otherwise wait for."""
         self._model[level]
 
+    def check(self, options: DecodingOptions) -> None:
+        """Nothing; raises ValueError if the model cannot decode like that."""
+        check_options(self._model, options)
+
     def stream(
         self,
         level: str | None = None,
@@ -118,7 +123,7 @@ class Recognizer:
     ) -> Stream:
         """A stream at a level, or at the levels of another stream's trace.
 
-        Raises: ValueError if the model cannot stream or has no such level.
+        Raises: ValueError if the model cannot stream, has no such level or cannot decode as the options say.
         """
         if not self.streaming:
             raise ValueError(
@@ -143,9 +148,12 @@ class Recognizer:
                    .mfc or .npy file. A model that can stream reads files in constant memory.
         channel:   of a file: "mix" averages all, a number (from 0) picks one.
         Raises: OSError if a file cannot be read; ValueError if it is not what the model takes, holds
-                NaN or infinity, or there is no such level; TypeError on integer samples.
+                NaN or infinity, if there is no such level, or if the model cannot decode as the options
+                say; TypeError on integer samples.
         """
         chosen = self._chosen(level)
+        if options is not None:
+            self.check(options)
         features = self._model.description.features
         path = feature_path(recording)
         if (path is not None) != (features.kind == "given"):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sparrot.engine.decoding import accept_chunks, new_decoder
+from sparrot.engine.decoding import Taken, accept_chunks, new_decoder
 from sparrot.engine.encoder import SegmentEncoder, advance
 from sparrot.engine.events import Final, Partial, Reason, Word
 from sparrot.engine.hypothesis import Hypothesis
@@ -25,6 +25,7 @@ class Segments:
     def __init__(self, model: PreparedModel, options: DecodingOptions) -> None:
         self._model = model
         self._rules = options.endpoints
+        self._blank_penalty = options.blank_penalty
         self._encoder = SegmentEncoder(model.network, model.description.chunk_frames)
         self._decoder = new_decoder(model, options)
         self._number = 0
@@ -123,7 +124,10 @@ def step(segments: Sequence[Segments], levels: Sequence[PreparedLevel]) -> list[
     chunks = advance(encoders, [level.stop for level in levels])
     for encoder in encoders:
         encoder.move_on()
-    errors = accept_chunks([one._decoder for one in segments], chunks, levels)
+    taken = zip(segments, chunks, levels, strict=True)
+    errors = accept_chunks(
+        [Taken(one._decoder, chunk, level, one._blank_penalty) for one, chunk, level in taken]
+    )
     return [error or one._settled(level) for one, level, error in zip(segments, levels, errors, strict=True)]
 
 
@@ -151,7 +155,7 @@ def decode_at_once(
     prepared = model[level]
     decoder = new_decoder(model, options)
     chunk = prepared.network.run(np.concatenate(list(pieces)), prepared.stop)
-    (error,) = accept_chunks([decoder], [chunk], [prepared])
+    (error,) = accept_chunks([Taken(decoder, chunk, prepared, options.blank_penalty)])
     if error is not None:
         raise error
     words = model.words.words(decoder.hypothesis().tokens, 0)

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparrot._core import TransducerDecoder, TransducerModel, accept_together, transducer_beam_decoder
+from sparrot import _core
+from sparrot._core import TransducerModel
 from sparrot.engine.search import Search
 
 
@@ -17,10 +18,10 @@ class ModelLevel(NamedTuple):
     number: int
 
 
-class _TransducerSearch(Search):
+class TransducerDecoder(Search):
     """A compiled search for the tokens of a transducer."""
 
-    def __init__(self, search: TransducerDecoder) -> None:
+    def __init__(self, search: _core.TransducerDecoder) -> None:
         super().__init__(search)
         self._search = search
 
@@ -41,7 +42,22 @@ class _TransducerSearch(Search):
         return rows, level.number
 
 
-class TransducerBeamDecoder(_TransducerSearch):
+class TransducerGreedyDecoder(TransducerDecoder):
+    """The best token of every frame, of equals the lowest; what has been said stays said, so all is stable.
+
+    max_symbols: tokens that a frame may emit. After a token that is not the last of them the next is looked
+                 for at the same frame, until it is the blank.
+
+    1 is what icefall and sherpa-onnx take, and CTC has no other: it costs nothing where tokens are rarer than
+    frames. A model whose frames are longer than its shortest tokens needs more (NeMo takes 10).
+    Raises ValueError if `max_symbols` is under 1.
+    """
+
+    def __init__(self, model: TransducerModel, max_symbols: int = 1) -> None:
+        super().__init__(_core.transducer_greedy_decoder(model, max_symbols))
+
+
+class TransducerBeamDecoder(TransducerDecoder):
     """The most probable token sequences, with at most one token a frame.
 
     The modified beam search of k2 and icefall; blank is token 0. With y(l, t) the token probabilities after
@@ -66,13 +82,13 @@ class TransducerBeamDecoder(_TransducerSearch):
     def __init__(
         self, model: TransducerModel, beam: int = 8, *, margin: float = 10.0, settle_frames: int = 50
     ) -> None:
-        super().__init__(transducer_beam_decoder(model, beam, margin, settle_frames))
+        super().__init__(_core.transducer_beam_decoder(model, beam, margin, settle_frames))
 
 
 class Piece(NamedTuple):
     """What one of several searches is to accept."""
 
-    decoder: _TransducerSearch
+    decoder: TransducerDecoder
     frames: ArrayLike
     level: ModelLevel
     blank_penalty: float = 0.0
@@ -86,6 +102,6 @@ def accept_all(pieces: Sequence[Piece]) -> list[str | None]:
     Returns: for each piece why it could not be decoded, or None; the others are.
     Raises ValueError, before anything is decoded, if decoders do not share their model or one is named twice.
     """
-    return accept_together(
+    return _core.accept_together(
         [(p.decoder._search, *p.decoder._piece(p.frames, p.level), p.blank_penalty) for p in pieces]
     )
