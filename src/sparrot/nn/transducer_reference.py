@@ -19,14 +19,20 @@ def rnnt_loss_by_rows(logits: Tensor, targets: Tensor, lengths: Tensor, target_l
 
     Error: λ is subtracted and added again, so that of the loss grows with the largest |λ|.
     """
-    n, n_frames, n_nodes, _ = logits.shape
-    labels = functional.pad(targets, (0, 1)).masked_fill(~is_inside(target_lengths, n_nodes), 0)
-    tokens = torch.stack([torch.zeros_like(labels), labels], 2)[:, None].expand(-1, n_frames, -1, -1)
-    blank, label = functional.log_softmax(logits, dim=3).gather(3, tokens).unbind(3)
+    blank, label = edges_in_torch(logits, targets, target_lengths)
     along = functional.pad(label[:, :, :-1].cumsum(2), (1, 0))  # λ
     down = (blank + along)[:, :-1] - along[:, 1:]
     rows = [torch.zeros_like(blank[:, 0])]  # log α − λ
     for step in down.unbind(1):
         rows.append(torch.logcumsumexp(rows[-1] + step, 1))
     ends = torch.stack(rows, 1) + along + blank
-    return -ends[torch.arange(n, device=logits.device), lengths - 1, target_lengths]
+    return -ends[torch.arange(len(logits), device=logits.device), lengths - 1, target_lengths]
+
+
+def edges_in_torch(logits: Tensor, targets: Tensor, target_lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probabilities (batch, T, U + 1) of the blank, and of the next label; past a text, of any token."""
+    _, n_frames, n_nodes, _ = logits.shape
+    labels = functional.pad(targets, (0, 1)).masked_fill(~is_inside(target_lengths, n_nodes), 0)
+    tokens = torch.stack([torch.zeros_like(labels), labels], 2)[:, None].expand(-1, n_frames, -1, -1)
+    blank, label = functional.log_softmax(logits, dim=3).gather(3, tokens).unbind(3)
+    return blank, label
