@@ -25,6 +25,9 @@ OPTIONS = {
     "nested": DynamicOptions(mask_every=3),
     "independent": DynamicOptions(mask_every=3, nested=False),
     "sparsest first": DynamicOptions(mask_every=3, freeze_at=18, freeze_order="sparsest_first"),
+    "frozen weights": DynamicOptions(
+        mask_every=3, freeze_at=14, freeze_weights_at={"small": 15, "medium": 17}
+    ),
     "accumulated": DynamicOptions(mask_every=3, gradient="accumulated"),
     "straight through": DynamicOptions(mask_every=3, gradient="straight_through"),
     "change": DynamicOptions(mask_every=3, criterion=WeightChange()),
@@ -92,17 +95,18 @@ def flat(state: Any) -> list[Any]:
     return state.tolist() if isinstance(state, Tensor) else state
 
 
+@pytest.mark.parametrize("n_before", [10, 16])
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_a_run_that_resumes_is_the_run_that_never_stopped(options: DynamicOptions):
+def test_a_run_that_resumes_is_the_run_that_never_stopped(options: DynamicOptions, n_before: int):
     whole, first = begin(options), begin(options)
     updates = whole.run(range(20))
-    before = first.run(range(10))
+    before = first.run(range(n_before))
     file = io.BytesIO()
     torch.save(first.state(), file)
     file.seek(0)
     second = begin(options, seed=99)
     second.load(torch.load(file, weights_only=True))
-    assert before + second.run(range(10, 20)) == updates
+    assert before + second.run(range(n_before, 20)) == updates
     assert flat(second.state()) == flat(whole.state())
     assert any(update.returned for update in updates) or options.criterion == Magnitude()
 
@@ -121,11 +125,11 @@ def test_a_state_does_not_change_as_training_goes_on(options: DynamicOptions):
     assert flat(taken) == flat(copied)
 
 
-def test_a_state_that_is_older_than_the_choice_of_gradients_is_taken_up():
+def test_a_state_that_is_older_than_some_of_the_options_is_taken_up():
     training, other = begin(OPTIONS["nested"]), begin(OPTIONS["nested"])
     training.run(range(4))
     state = training.sparsity.state_dict()
-    del state["described"]["gradient"]
+    del state["described"]["gradient"], state["frozen"]
     assert other.sparsity.matches(state)
     other.sparsity.load_state_dict(state)
     assert flat(other.sparsity.state_dict()) == flat(training.sparsity.state_dict())
@@ -192,10 +196,12 @@ def test_a_state_of_another_training_is_refused_and_nothing_is_taken_up(other, s
 
 
 def test_a_training_may_start_from_the_masks_and_scores_of_another():
-    ended, training = begin(OPTIONS["nested"]), begin(OPTIONS["nested"])
+    ended, training = begin(OPTIONS["frozen weights"]), begin(OPTIONS["nested"])
     ended.run(range(16))
     training.sparsity.start_from(ended.sparsity.state_dict())
     assert training.sparsity.step_count == 0
     given, taken = ended.sparsity.state_dict(), training.sparsity.state_dict()
-    assert flat(taken) == flat(given | {"step_count": 0})
+    assert given["frozen"]["keep"]
+    nothing = {"keep": {}, "values": {}}
+    assert flat(taken) == flat(given | {"step_count": 0, "frozen": nothing})
     assert training.sparsity.drops("small")

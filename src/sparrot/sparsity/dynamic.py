@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sparrot.sparsity.blocks import BlockShape
+from sparrot.sparsity.freezing import FrozenWeights
 from sparrot.sparsity.levels import Levels
 from sparrot.sparsity.masking import Observe, guarded, masked_weights
 from sparrot.sparsity.masks import BlockMask
@@ -77,6 +78,7 @@ class DynamicSparsity:
         self._masks = {level: self._full_masks() for level in levels.sparse}
         self._dropped: dict[str, dict[str, Tensor]] = {level: {} for level in levels.sparse}
         self._scores = Scores(self.targets, self.grids, self._scored_levels(), self.options)
+        self._frozen = FrozenWeights(self.targets)
         self._active: str | None = None
         self._require_blocks_for_all()
 
@@ -106,13 +108,12 @@ class DynamicSparsity:
             stack.callback(self._tell, self.levels.full)
             self._tell(level)
             stack.enter_context(guarded(self.model, self.targets, level))
-            stack.enter_context(
-                masked_weights(self.targets, self._dropped.get(level, {}), self._observer(level))
-            )
+            dropped, observe = self._dropped.get(level, {}), self._observer(level)
+            stack.enter_context(masked_weights(self.targets, dropped, observe, self._frozen.where))
             yield
 
     def step(self, *, skipped: bool = False) -> list[MaskUpdate]:
-        """Ends an update: takes up its scores and renews the masks when that is due.
+        """Ends an update: takes up its scores, and renews masks and freezes weights when that is due.
 
         skipped: the optimiser took no step, as a GradScaler decides after an overflow; the update is
                  forgotten and does not count.
@@ -124,13 +125,17 @@ class DynamicSparsity:
         if skipped:
             self._scores.forget_update()
             return []
+        self._frozen.restore()
         self.step_count += 1
         if not self.ramps.all_are_frozen(self.step_count):
             self._scores.take_up()
         due = self.ramps.due(self.step_count)
         by = {level: self.levels.full if self.options.nested else level for level in due}
         ranked = {scored: self._ranked(scored) for scored in dict.fromkeys(by.values())}
-        return [self._renew(level, ranked[scored]) for level, scored in by.items()]
+        updates = [self._renew(level, ranked[scored]) for level, scored in by.items()]
+        for level in self.ramps.weights_to_freeze(self.step_count):
+            self._frozen.add(self._masks[level])
+        return updates
 
     def masks(self, level: str) -> dict[str, BlockMask]:
         """The mask of every prunable matrix at `level`, by parameter name."""
@@ -161,9 +166,10 @@ class DynamicSparsity:
         return tuple(dict.fromkeys(target.type for target in self.targets))
 
     def state_dict(self) -> dict[str, Any]:
-        """Masks, scores and step count: training resumes bit for bit with them, the model and the optimiser.
+        """Masks, scores, frozen weights and step count.
 
-        Scores are those of this process: of several, each saves and loads its own.
+        With them, the model and the optimiser, training resumes bit for bit. Scores are of this process:
+        of several, each saves and loads its own.
         """
         if self._active is not None:
             raise RuntimeError(f"state_dict() inside `at({self._active!r})`: save after the block")
@@ -175,6 +181,7 @@ class DynamicSparsity:
                 for level, masks in self._masks.items()
             },
             "scores": self._scores.state_dict(),
+            "frozen": self._frozen.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -191,6 +198,7 @@ class DynamicSparsity:
                 )
         masks = {level: self._masks_of(keep) for level, keep in state["keep"].items()}
         self._scores.load_state_dict(state["scores"])
+        self._frozen.load_state_dict(state.get("frozen", {"keep": {}}), self._full_masks())
         for level, by_name in masks.items():
             self._set_masks(level, by_name)
         self.step_count = state["step_count"]
@@ -200,8 +208,12 @@ class DynamicSparsity:
         return _described_in(state) == self._described()
 
     def start_from(self, state: Mapping[str, Any]) -> None:
-        """Takes up masks and scores of a training that has ended, and begins the schedule anew."""
+        """Takes up masks and scores of a training that has ended, and begins the schedule anew.
+
+        Weights that were frozen may move again.
+        """
         self.load_state_dict(state)
+        self._frozen.clear()
         self.step_count = 0
 
     def _tell(self, level: str) -> None:

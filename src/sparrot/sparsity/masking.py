@@ -22,11 +22,14 @@ Observe = Callable[[Target, Tensor, Tensor], None]
 
 @contextmanager
 def masked_weights(
-    targets: Sequence[Target], dropped: Mapping[str, Tensor], observe: Observe | None = None
+    targets: Sequence[Target],
+    dropped: Mapping[str, Tensor],
+    observe: Observe | None = None,
+    frozen: Mapping[str, Tensor] | None = None,
 ) -> Iterator[None]:
-    """Within the block, weights under `dropped` are zero and receive no gradient.
+    """Within the block, weights under `dropped` are zero, and they and `frozen` ones receive no gradient.
 
-    dropped: bool (rows, columns) by target name; a target that is not named stays as it is.
+    dropped: bool (rows, columns) by target name; a target that is not named stays as it is. Likewise frozen.
     observe: sees (target, weight, gradient) of every target in every backward, before the gradient
              is masked and accumulated; the weight is the one without the mask.
 
@@ -38,13 +41,14 @@ def masked_weights(
         undo.callback(torch.clear_autocast_cache)
         for target in targets:
             mask, weight = dropped.get(target.name), target.parameter.detach()
+            still = [given[target.name] for given in (dropped, frozen or {}) if target.name in given]
             if mask is not None:
                 weight = weight.clone()
                 undo.callback(_copy_into, target.parameter, weight)
                 with torch.no_grad():
                     target.parameter.masked_fill_(mask, 0.0)
-            if target.parameter.requires_grad and (mask is not None or observe is not None):
-                on_gradient = _on_gradient(target, weight, mask, observe)
+            if target.parameter.requires_grad and (still or observe is not None):
+                on_gradient = _on_gradient(target, weight, still, observe)
                 undo.callback(target.parameter.register_hook(on_gradient).remove)
         yield
 
@@ -75,12 +79,14 @@ def _copy_into(parameter: nn.Parameter, backup: Tensor) -> None:
 
 
 def _on_gradient(
-    target: Target, weight: Tensor, mask: Tensor | None, observe: Observe | None
+    target: Target, weight: Tensor, still: Sequence[Tensor], observe: Observe | None
 ) -> Callable[[Tensor], Tensor]:
     def on_gradient(gradient: Tensor) -> Tensor:
         if observe is not None:
             observe(target, weight, gradient.detach())
-        return gradient if mask is None else gradient.masked_fill(mask, 0.0)
+        for mask in still:
+            gradient = gradient.masked_fill(mask, 0.0)
+        return gradient
 
     return on_gradient
 

@@ -1,5 +1,6 @@
 """The choices of dynamic sparsity that the papers leave open."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
@@ -31,6 +32,9 @@ class DynamicOptions:
                 ends: the sparsest's where the schedule does, the densest's at `freeze_at`, the others' in
                 between at equal distances (see `Ramps`). Blocks that a frozen level keeps stay in all denser
                 ones.
+    freeze_weights_at: level → optimiser step after which the weights of its blocks no longer move, whatever
+                gradient, momentum and weight decay ask for: the sparsest level's first, the denser ones'
+                then or later, none before its masks have frozen. The full model's go on.
     smoothing:  weight of the past in the moving average of scores (or of weight changes), a step;
                 a criterion of the weights alone scores them as they are.
     exclude:    shell patterns of parameter names that no level prunes.
@@ -43,6 +47,7 @@ class DynamicOptions:
     mask_every: int = 100
     freeze_at: int | None = None
     freeze_order: FreezeOrder = "together"
+    freeze_weights_at: Mapping[str, int] = field(default_factory=dict)
     smoothing: float = 0.99
     exclude: tuple[str, ...] = ()
 

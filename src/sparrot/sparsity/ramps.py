@@ -1,5 +1,6 @@
 """When the masks of each level grow, are renewed and freeze."""
 
+import math
 from dataclasses import dataclass
 
 from sparrot.sparsity.levels import Levels
@@ -16,7 +17,8 @@ class Ramps:
 
         end_c = end + (freeze_at − end) · (C − c) / (C − 1)          (one sparse level ends at `end`)
 
-    Raises ValueError if masks would freeze before the schedule ends.
+    Raises ValueError if masks would freeze before the schedule ends, or weights in another order than the
+    sparsest level's first or before their masks.
     """
 
     levels: Levels
@@ -30,6 +32,7 @@ class Ramps:
                 f"masks that freeze at step {freeze_at} never reach the levels, since the schedule ends at "
                 f"{self.schedule.end}; freeze them there or later"
             )
+        self._require_weights_in_order()
 
     def of(self, level: str) -> CubicSchedule:
         """The share of its sparsity that a level has at a step."""
@@ -57,6 +60,10 @@ class Ramps:
         """Whether no mask changes at a step, so that nothing need be scored."""
         return all(self.is_frozen(level, step) for level in self.levels.sparse)
 
+    def weights_to_freeze(self, step: int) -> tuple[str, ...]:
+        """The levels whose weights stand still after a step."""
+        return tuple(level for level, last in self.options.freeze_weights_at.items() if last == step)
+
     def due(self, step: int) -> tuple[str, ...]:
         """The levels whose masks are renewed at a step: all that are not frozen, or none."""
         growing = tuple(
@@ -71,3 +78,26 @@ class Ramps:
     def end(self) -> int:
         """The step from which every level is as sparse as it will be."""
         return max((self.of(level).end for level in self.levels.sparse), default=self.schedule.end)
+
+    def _require_weights_in_order(self) -> None:
+        steps = self.options.freeze_weights_at
+        for level in steps:
+            self.levels.require(level)
+            if level == self.levels.full:
+                raise ValueError(
+                    f"the weights of the full model `{level}` cannot freeze: nothing would be trained"
+                )
+        frozen_before = 0.0
+        for level in reversed(self.levels.sparse):
+            step, masks = steps.get(level, math.inf), self.freezes_at(level)
+            if step < frozen_before:
+                raise ValueError(
+                    f"weights freeze sparsest level first, each in its turn; got {dict(steps)} of the levels "
+                    f"{', '.join(self.levels)}"
+                )
+            if level in steps and (masks is None or step < masks):
+                raise ValueError(
+                    f"the weights of level `{level}` freeze at step {step}, and its masks "
+                    f"{'never' if masks is None else f'at {masks}'}; let the masks freeze before"
+                )
+            frozen_before = step
