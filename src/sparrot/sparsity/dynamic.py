@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from sparrot.sparsity.blocks import BlockShape
+from sparrot.sparsity.competition import Competition
 from sparrot.sparsity.freezing import FrozenWeights
 from sparrot.sparsity.levels import Levels
 from sparrot.sparsity.masking import Observe, guarded, masked_weights
 from sparrot.sparsity.masks import BlockMask
 from sparrot.sparsity.options import DynamicOptions
 from sparrot.sparsity.ramps import Ramps
-from sparrot.sparsity.ranking import joint_ranks, n_kept
 from sparrot.sparsity.schedules import CubicSchedule
 from sparrot.sparsity.scores import Scores
 from sparrot.sparsity.targets import Target, prunable_matrices
@@ -74,13 +74,13 @@ class DynamicSparsity:
         self.ramps = Ramps(levels, schedule, self.options)
         self.targets = _targets_of(model, levels, self.options.exclude)
         self.grids = {target.name: target.grid(block) for target in self.targets}
+        self._competition = Competition(self.targets, self.grids, levels, self.options.scope)
         self.step_count = 0
         self._masks = {level: self._full_masks() for level in levels.sparse}
         self._dropped: dict[str, dict[str, Tensor]] = {level: {} for level in levels.sparse}
         self._scores = Scores(self.targets, self.grids, self._scored_levels(), self.options)
         self._frozen = FrozenWeights(self.targets)
         self._active: str | None = None
-        self._require_blocks_for_all()
 
     def passes(self) -> tuple[str, ...]:
         """The levels of one update, full model first: C + 1 forward and backward passes."""
@@ -149,11 +149,7 @@ class DynamicSparsity:
 
     def has_reached(self, level: str) -> bool:
         """Whether `level` now drops all that its targets ask for."""
-        masks = self.masks(level)
-        return all(
-            sum(masks[target.name].n_kept for target in group) == self._n_kept(group, level, 1.0)
-            for group in self._groups()
-        )
+        return self._competition.is_reached(self.masks(level), level)
 
     def drops(self, level: str) -> bool:
         """Whether `level` leaves out any block now; until it does, it is the full model."""
@@ -240,19 +236,6 @@ class DynamicSparsity:
     def _masks_of(self, keep: Mapping[str, Tensor]) -> dict[str, BlockMask]:
         return {name: BlockMask(keep[name].cpu(), grid) for name, grid in self.grids.items()}
 
-    def _require_blocks_for_all(self) -> None:
-        """Raises ValueError if a level would leave nothing of a matrix."""
-        for level in self.levels.sparse:
-            for group in self._groups():
-                wanted = self._n_kept(group, level, 1.0)
-                if wanted < len(group):
-                    names = ", ".join(f"`{target.name}`" for target in group)
-                    n_blocks = sum(self.grids[target.name].n_blocks for target in group)
-                    raise ValueError(
-                        f"level `{level}` would keep {wanted} of the {n_blocks} blocks of {names}, and every "
-                        "matrix needs one: lower its sparsity, take smaller blocks, or exclude the matrix"
-                    )
-
     def _require_same_parameters(self) -> None:
         current = dict(self.model.named_parameters(remove_duplicate=False))
         for target in self.targets:
@@ -279,12 +262,7 @@ class DynamicSparsity:
 
     def _renew(self, level: str, ranked: Mapping[str, Tensor]) -> MaskUpdate:
         share = self.ramps.of(level)(self.step_count)
-        masks = dict(self._masks[level])
-        for group in self._groups():
-            wanted = self._n_kept(group, level, share)
-            for target in group:
-                keep = (ranked[target.name] < wanted).cpu()
-                masks[target.name] = BlockMask(keep, self.grids[target.name])
+        masks = self._competition.best(ranked, level, share)
         before = self._masks[level]
         self._set_masks(level, masks)
         return MaskUpdate(
@@ -295,26 +273,9 @@ class DynamicSparsity:
             sparsity=_sparsity(masks.values()),
         )
 
-    def _n_kept(self, group: list[Target], level: str, share: float) -> int:
-        """Blocks that a group keeps: what its layer types would keep, each at its own sparsity."""
-        blocks: dict[str, int] = {}
-        for target in group:
-            blocks[target.type] = blocks.get(target.type, 0) + self.grids[target.name].n_blocks
-        targets = self.levels[level]
-        return sum(n_kept(n, share * targets.get(kind, 0.0)) for kind, n in blocks.items())
-
-    def _groups(self) -> list[list[Target]]:
-        """Matrices whose blocks compete with each other."""
-        if self.options.scope == "matrix":
-            return [[target] for target in self.targets]
-        if self.options.scope == "type":
-            return [self._of_type(kind) for kind in self.types]
-        return [self.targets] if self.targets else []
-
     def _ranked(self, scored_level: str) -> dict[str, Tensor]:
         scores = self._scores.current(scored_level)
-        groups = [[target.name for target in group] for group in self._groups()]
-        return joint_ranks(scores, groups, self._frozen_tiers() if self.options.nested else None)
+        return self._competition.ranked(scores, self._frozen_tiers() if self.options.nested else None)
 
     def _frozen_tiers(self) -> dict[str, Tensor]:
         """How many levels whose masks are frozen keep each block: those come first in every denser level."""
