@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sparrot.architecture import AnyArchitecture, Architecture
 from sparrot.nn.batch import Batch, is_inside
 from sparrot.nn.batch_norm import STATISTICS
+from sparrot.nn.dropout import Dropout
 from sparrot.nn.layers import Linear, Recurrent, SharedRnn, build
 
 
@@ -69,7 +70,7 @@ class LayerStack(Network):
     ) -> None:
         super().__init__()
         self.architecture = architecture
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.levels = tuple(levels)
         self.layers = nn.ModuleDict()
         for layer, given in zip(architecture.layers, architecture.shapes(), strict=False):
