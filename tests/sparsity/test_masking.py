@@ -249,6 +249,20 @@ def test_a_level_takes_effect_inside_an_autocast_block_and_ends_in_it(linear: nn
     assert torch.equal(after, full)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_weights_of_any_width_are_masked_with_their_gradients(linear: nn.Module, dtype: torch.dtype):
+    linear.to(dtype)
+    sparsity, weight = pruned(linear, Levels(large={}, small={"fc": 0.5})), linear[0].weight
+    dropped = sparsity.masks("small")["0.weight"].dropped_weights()
+    before, gradient = weight.detach().clone(), torch.randn(8, 8).to(dtype).t()  # not contiguous
+    with torch.no_grad():
+        weight[dropped] = torch.nan
+    with sparsity.at("small"):
+        assert torch.equal(weight, before.masked_fill(dropped, 0.0))
+        torch.autograd.backward([weight], [gradient])
+    assert torch.equal(weight.grad, gradient.masked_fill(dropped, 0.0))
+
+
 def test_a_frozen_weight_is_masked_though_it_has_no_gradient(linear: nn.Module):
     linear.requires_grad_(False)
     sparsity = pruned(linear, Levels(large={}, small={"fc": 0.5}))

@@ -64,7 +64,9 @@ def weights_after(make: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer
 )
 def test_optimisers_are_those_of_torch(config, expected):
     ours = OptimiserConfig(learning_rate=0.05, **config)
-    assert torch.equal(weights_after(lambda p: make_optimiser(p, ours)), weights_after(expected))
+    # A fused step rounds elsewhere: three of them, of about ten roundings each.
+    found = weights_after(lambda p: make_optimiser(p, ours))
+    torch.testing.assert_close(found, weights_after(expected), rtol=30 * 2.0**-24, atol=0)
 
 
 def test_set_rate_reaches_every_group():

@@ -1,6 +1,7 @@
 """Which blocks of a matrix are kept."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -44,7 +45,7 @@ class BlockMask:
         """Kept blocks."""
         return int(self.keep.sum())
 
-    @property
+    @cached_property
     def n_dropped_weights(self) -> int:
         """Weights in dropped blocks: an edge block counts with the weights it holds."""
         return int(self.grid.sizes()[~self.keep.cpu()].sum())

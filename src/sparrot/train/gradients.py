@@ -14,14 +14,14 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> Iterator[Callable[[], f
     What earlier passes have accumulated is not counted. Inside `DynamicSparsity.at` the gradient is that of
     the level: hooks run in the order in which they were set, so masks come first.
     """
-    squares: list[Tensor] = []
+    norms: list[Tensor] = []
 
     def observe(gradient: Tensor) -> None:
-        squares.append(gradient.detach().square().sum())
+        norms.append(torch.linalg.vector_norm(gradient.detach()))
 
     hooks = [parameter.register_hook(observe) for parameter in parameters if parameter.requires_grad]
     try:
-        yield lambda: torch.stack(squares).sum().sqrt().item() if squares else 0.0
+        yield lambda: torch.linalg.vector_norm(torch.stack(norms)).item() if norms else 0.0
     finally:
         for hook in hooks:
             hook.remove()
