@@ -94,9 +94,10 @@ def loss_of(logits, lengths, batch, teacher, share):
 
 @pytest.mark.parametrize("clip_norm", [None, 0.01])
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_an_update_sums_the_gradients_of_all_levels(corpus, tmp_path, share, clip_norm):
+@pytest.mark.parametrize("block", ["4x1", "16x1"])
+def test_an_update_sums_the_gradients_of_all_levels(corpus, tmp_path, block, share, clip_norm):
     changes = {
-        "sparsity": tiny.SPARSE | {"distillation": share},
+        "sparsity": tiny.SPARSE | {"block": block, "distillation": share},
         "optimiser": {"kind": "sgd", "learning_rate": 0.5, "clip_norm": clip_norm},
         "schedule": {"kind": "constant", "warmup": 0.5},
     }

@@ -5,6 +5,8 @@
 
 namespace sparrot {
 
+void BindBlockLstm(nanobind::module_& module);
+void BindBlockMatrix(nanobind::module_& module);
 void BindEdges(nanobind::module_& module);
 void BindLattice(nanobind::module_& module);
 

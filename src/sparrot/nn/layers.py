@@ -16,6 +16,8 @@ from sparrot import architecture
 from sparrot.architecture import CLIP, Reach, Shape
 from sparrot.nn.batch import Batch, is_inside
 from sparrot.nn.batch_norm import BatchNorm
+from sparrot.nn.block_lstm import can_skip, lstm_of_blocks
+from sparrot.sparsity import BlockMask
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda x: x,
@@ -78,6 +80,8 @@ class Recurrent(nn.Module):
     The backward layer runs over each utterance turned round within its own length instead of over a
     packed sequence: torch's fused LSTM does not take packed ones. The forget gate's bias starts at 1
     (Jozefowicz et al. 2015).
+
+    An LSTM that is told its masks (`use_masks`) skips what they drop, where that is faster.
     """
 
     def __init__(self, layer: architecture.Recurrent, given: Shape) -> None:
@@ -85,12 +89,17 @@ class Recurrent(nn.Module):
         self.layer = layer
         self.ahead = _torch_layer(layer, given.width)
         self.back = _torch_layer(layer, given.width) if layer.bidirectional else None
+        self._masks: Mapping[str, BlockMask] = {}
+
+    def use_masks(self, masks: Mapping[str, BlockMask]) -> None:
+        """Takes the dropped weights of these parameters for zeros whose gradients nobody needs."""
+        self._masks = masks
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Batch:
         """(batch, n_frames, width) → (batch, n_frames, hidden · directions)."""
-        output = self.ahead(frames)[0]
+        output = self._run("ahead", frames)
         if self.back is not None:
-            backward = self.back(turned_round(frames, lengths))[0]
+            backward = self._run("back", turned_round(frames, lengths))
             output = torch.cat([output, turned_round(backward, lengths)], dim=2)
         return output, lengths
 
@@ -101,6 +110,18 @@ class Recurrent(nn.Module):
             backward = _exported(self.back, self.layer)
             exported |= {f"reverse.{part}": value for part, value in backward.items()}
         return exported
+
+    def _run(self, direction: str, frames: Tensor) -> Tensor:
+        layer = self.get_submodule(direction)
+        masks = {
+            name.removeprefix(f"{direction}."): mask
+            for name, mask in self._masks.items()
+            if name.startswith(f"{direction}.")
+        }
+        if masks and isinstance(layer, nn.LSTM) and can_skip(layer, masks, frames):
+            return lstm_of_blocks(layer, masks, frames)
+        output: Tensor = layer(frames)[0]
+        return output
 
 
 class SharedRnn(nn.Module):

@@ -91,6 +91,8 @@ class DynamicSparsity:
         """Within the block, the model is the one of `level`; afterwards every bit is as before.
 
         A module of the model that has a method `use_level` is told the level, and the full one afterwards.
+        One that has `use_masks` is told the masks of its parameters, by its names of them, and none
+        afterwards; see `DynamicOptions.products`.
 
         Raises ValueError for an unknown level. Inside, `optimizer.step()`, `state_dict()` and another
         `at()` raise RuntimeError, as does a backward that comes after the block. So does `at` itself
@@ -107,6 +109,8 @@ class DynamicSparsity:
             stack.callback(setattr, self, "_active", None)
             stack.callback(self._tell, self.levels.full)
             self._tell(level)
+            stack.callback(self._hand_out, {})
+            self._hand_out(self._masks_to_skip(level))
             stack.enter_context(guarded(self.model, self.targets, level))
             dropped, observe = self._dropped.get(level, {}), self._observer(level)
             stack.enter_context(masked_weights(self.targets, dropped, observe, self._frozen.where))
@@ -218,6 +222,21 @@ class DynamicSparsity:
             use_level = getattr(module, "use_level", None)
             if callable(use_level):
                 use_level(level)
+
+    def _hand_out(self, masks: Mapping[str, BlockMask]) -> None:
+        """Gives the modules that can use them the masks of their parameters."""
+        for prefix, module in self.model.named_modules():
+            use_masks = getattr(module, "use_masks", None)
+            if callable(use_masks):
+                start = f"{prefix}." if prefix else ""
+                own = {name: mask for name, mask in masks.items() if name.startswith(start)}
+                use_masks({name.removeprefix(start): mask for name, mask in own.items()})
+
+    def _masks_to_skip(self, level: str) -> dict[str, BlockMask]:
+        """The masks of a level, unless its pass needs gradients of what they drop."""
+        if self.options.products == "dense" or self._observer(level) is not None:
+            return {}
+        return {name: self._masks[level][name] for name in self._dropped.get(level, {})}
 
     def _described(self) -> dict[str, Any]:
         """What a state depends on, in plain values."""

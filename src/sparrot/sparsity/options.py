@@ -9,6 +9,7 @@ from sparrot.sparsity.ranking import Scope
 
 ScoringGradient: TypeAlias = Literal["full", "accumulated", "straight_through"]
 FreezeOrder: TypeAlias = Literal["together", "sparsest_first"]
+Products: TypeAlias = Literal["blocks", "dense"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class DynamicOptions:
     smoothing:  weight of the past in the moving average of scores (or of weight changes), a step;
                 a criterion of the weights alone scores them as they are.
     exclude:    shell patterns of parameter names that no level prunes.
+    products:   blocks: modules that can skip dropped blocks are told the masks of the level, unless its
+                pass is scored, which takes gradients of dropped weights. dense: they are never told.
     """
 
     criterion: Criterion = field(default_factory=WeightGradient)
@@ -50,10 +53,13 @@ class DynamicOptions:
     freeze_weights_at: Mapping[str, int] = field(default_factory=dict)
     smoothing: float = 0.99
     exclude: tuple[str, ...] = ()
+    products: Products = "blocks"
 
     def __post_init__(self) -> None:
         if self.scope not in ("matrix", "type", "global"):
             raise ValueError(f"blocks are ranked by matrix, type or global; got `{self.scope}`")
+        if self.products not in get_args(Products):
+            raise ValueError(f"products are those of blocks or dense; got `{self.products}`")
         self._require_gradient()
         if self.mask_every < 1 or not 0.0 <= self.smoothing < 1.0:
             raise ValueError(

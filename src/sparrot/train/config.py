@@ -198,6 +198,11 @@ class SparsityConfig(_Section):
     distillation: float = Field(
         default=0.5, ge=0, le=1, description="Share of the full model's output in the loss."
     )
+    products: Literal["blocks", "dense"] = Field(
+        default="blocks",
+        description="`blocks`: an LSTM layer skips what a level drops, if that is 30 % of it or more, blocks "
+        "have 16, 32, … rows, and the level's own pass is not scored. `dense`: it multiplies by zeros.",
+    )
 
     @field_validator("levels")
     @classmethod

@@ -93,6 +93,7 @@ def make_sparsity(network: AnyNetwork, config: SparsityConfig | None, n_steps: i
         freeze_at=None if config.freeze is None else max(round(config.freeze * n_steps), schedule.end),
         smoothing=config.smoothing,
         exclude=(*config.exclude, *_left_behind(network)),
+        products=config.products,
     )
     return DynamicSparsity(
         network, levels, block=BlockShape.parse(config.block), schedule=schedule, options=options
