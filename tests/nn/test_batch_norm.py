@@ -193,3 +193,47 @@ def test_channels_of_a_convolution_share_a_scale():
     network = CtcNetwork(Architecture(5, (planes, BatchNorm("norm"), Linear("output", 2))))
     exported = network.export()
     assert exported["norm.scale"].shape == exported["norm.shift"].shape == (3,)
+
+
+# points between levels
+
+
+def three_levels() -> modules.BatchNorm:
+    """A module whose three levels have seen batches that are not alike."""
+    made = norm(Shape(1, 2), ("large", "medium", "small"))
+    for seed, level in enumerate(made.levels):
+        made.use_level(level)
+        made(batch(2, 0.0, seed) * (1 + seed), LENGTHS)
+    return made
+
+
+def test_a_point_between_two_levels_is_normalised_by_the_batch_and_adds_to_no_statistics():
+    made = three_levels()
+    before = {name: value.clone() for name, value in made.named_buffers()}
+    made.use_level(1.25)
+    frames = batch(2, 0.0, seed=7)
+    normed = inside(made(frames, LENGTHS)[0])
+    mean, deviation = inside(frames).mean(0), inside(frames).std(0, correction=0)
+    expected = (inside(frames) - mean) / (deviation**2 + 1e-5).sqrt() * made.scale + made.shift
+    torch.testing.assert_close(normed, expected)
+    assert all(torch.equal(value, before[name]) for name, value in made.named_buffers())
+
+
+@pytest.mark.parametrize("point", [0.5, 1.25])
+def test_the_scale_and_shift_of_a_point_lie_between_those_of_its_levels(point: float):
+    made = three_levels().eval()
+    exported = {}
+    for level in (int(point), int(point) + 1, point):
+        made.use_level(level)
+        exported[level] = made.export()
+    for part in ("scale", "shift"):
+        denser, sparser = exported[int(point)][part], exported[int(point) + 1][part]
+        expected = denser + (sparser - denser) * (point - int(point))
+        torch.testing.assert_close(exported[point][part], expected)
+        assert not torch.allclose(denser, sparser)
+
+
+@pytest.mark.parametrize("point", [-0.5, 2.5, 3.0])
+def test_a_point_beyond_the_levels_is_refused(point: float):
+    with pytest.raises(ValueError, match=f"no statistics for level `{point}`, only for large, medium, small"):
+        three_levels().use_level(point)

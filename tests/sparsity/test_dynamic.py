@@ -6,7 +6,6 @@ import math
 import pytest
 import torch
 from hypothesis import given, reject, settings
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from sparrot.sparsity import (
@@ -22,6 +21,7 @@ from sparrot.sparsity import (
     WeightGradient,
 )
 from sparsity import plain
+from sparsity.strategies import ramps
 
 NO_RAMP = CubicSchedule(0, 1)
 HALF = Levels(large={}, small={"fc": 0.5})
@@ -305,25 +305,6 @@ def test_what_a_frozen_level_keeps_stays_in_the_denser_ones_whatever_it_scores()
         give(sparsity, [1.0, 2.0, 3.0, 4.0])
         assert [update.level for update in sparsity.step()] == renewed
         assert (kept(sparsity, "medium"), kept(sparsity)) == ([0, 3], [0])
-
-
-@st.composite
-def ramps(draw: st.DrawFn) -> tuple[Levels, BlockShape, DynamicOptions, int]:
-    n_levels = draw(st.integers(1, 3))
-    share = st.floats(0, 0.99)
-    rising = {
-        kind: sorted(draw(st.lists(share, min_size=n_levels, max_size=n_levels))) for kind in ("fc", "rnn")
-    }
-    targets = {f"level{c}": {kind: values[c] for kind, values in rising.items()} for c in range(n_levels)}
-    block = BlockShape(draw(st.integers(1, 4)), draw(st.integers(1, 4)))
-    options = DynamicOptions(
-        scope=draw(st.sampled_from(["matrix", "type", "global"])),
-        freeze_order=draw(st.sampled_from(["together", "sparsest_first"])),
-        freeze_at=draw(st.integers(4, 7)),
-        smoothing=0.5,
-        mask_every=1,
-    )
-    return Levels(full={}, **targets), block, options, draw(st.integers(0, 2**31))
 
 
 @settings(deadline=None, max_examples=40)

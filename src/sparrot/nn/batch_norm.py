@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sparrot.architecture import Shape
 from sparrot.nn.batch import Batch, is_inside
+from sparrot.sparsity import Level
 
 STATISTICS: Final = ("means", "variances", "n_updates")  # buffers with a row for each level
 MOMENTUM = 0.1  # weight of a batch in the running statistics, and of the first ones at least its share
@@ -19,7 +20,8 @@ class BatchNorm(nn.Module):
     All levels share γ and β; each has running statistics of its own, since pruned weights make other
     values. While training, the statistics are those of the batch: of the frames inside utterances, padding
     left out. `sparrot.sparsity` says which level is at work (`use_level`). A level that was never trained
-    has the statistics of the first, the full model.
+    has the statistics of the first, the full model. A point between two levels adds to no statistics; its
+    scale and shift lie between theirs, linearly, as those of a model file's unnamed stops do.
 
     groups: `architecture.BatchNorm.groups` of what it is given.
     """
@@ -35,16 +37,17 @@ class BatchNorm(nn.Module):
         self.register_buffer("means", torch.zeros(len(levels), groups.channels))
         self.register_buffer("variances", torch.ones(len(levels), groups.channels))
         self.register_buffer("n_updates", torch.zeros(len(levels), dtype=torch.int64))
-        self._row = 0
+        self._place = 0.0  # the level at work, counted from the full model's, or a point between two
 
-    def use_level(self, level: str) -> None:
+    def use_level(self, level: Level) -> None:
         """Takes the statistics of a level from here on. Raises ValueError if there are none."""
-        if level not in self.levels:
+        place = self.levels.index(level) if level in self.levels else level
+        if isinstance(place, str) or not 0 <= place <= len(self.levels) - 1:
             raise ValueError(
                 f"there are no statistics for level `{level}`, only for {', '.join(self.levels)}; make the "
                 "network with the levels that it is to have"
             )
-        self._row = self.levels.index(level)
+        self._place = float(place)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Batch:
         """The shape is kept."""
@@ -65,7 +68,15 @@ class BatchNorm(nn.Module):
         return {"scale": scale, "shift": shift}
 
     def _affine(self) -> tuple[Tensor, Tensor]:
-        row = self._row if self.n_updates[self._row] > 0 else 0
+        row, beyond = int(self._place), self._place % 1.0
+        scale, shift = self._affine_of(row)
+        if beyond == 0.0:
+            return scale, shift
+        sparser = self._affine_of(row + 1)
+        return torch.lerp(scale, sparser[0], beyond), torch.lerp(shift, sparser[1], beyond)
+
+    def _affine_of(self, level: int) -> tuple[Tensor, Tensor]:
+        row = level if self.n_updates[level] > 0 else 0
         scale = self.scale / torch.sqrt(self.variances[row] + self.epsilon)
         return scale, self.shift - self.means[row] * scale
 
@@ -73,8 +84,10 @@ class BatchNorm(nn.Module):
         return by_group.repeat_interleave(self.groups.bins)
 
     def _take_up(self, mean: Tensor, variance: Tensor, n_values: int) -> None:
-        """Adds a batch to the running statistics; its variance as that of a sample, as torch does."""
-        row = self._row
+        """Adds a batch to the level's running statistics; its variance as that of a sample, as torch does."""
+        if self._place % 1.0 != 0.0:
+            return
+        row = int(self._place)
         self.n_updates[row] += 1
         weight = max(MOMENTUM, 1.0 / float(self.n_updates[row]))
         self.means[row].lerp_(mean, weight)

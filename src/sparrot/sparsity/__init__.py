@@ -9,9 +9,11 @@ from sparrot.sparsity.criteria import WeightChange as WeightChange
 from sparrot.sparsity.criteria import WeightGradient as WeightGradient
 from sparrot.sparsity.dynamic import DynamicSparsity as DynamicSparsity
 from sparrot.sparsity.dynamic import MaskUpdate as MaskUpdate
+from sparrot.sparsity.levels import Level as Level
 from sparrot.sparsity.levels import Levels as Levels
 from sparrot.sparsity.masks import BlockMask as BlockMask
 from sparrot.sparsity.options import DynamicOptions as DynamicOptions
+from sparrot.sparsity.path import Path as Path
 from sparrot.sparsity.ranking import joint_ranks as joint_ranks
 from sparrot.sparsity.ranking import n_kept as n_kept
 from sparrot.sparsity.ranking import ranks as ranks

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 import torch
@@ -11,10 +12,11 @@ from torch import Tensor, nn
 from sparrot.sparsity.blocks import BlockShape
 from sparrot.sparsity.competition import Competition
 from sparrot.sparsity.freezing import FrozenWeights
-from sparrot.sparsity.levels import Levels
+from sparrot.sparsity.levels import Level, Levels
 from sparrot.sparsity.masking import Observe, guarded, masked_weights
 from sparrot.sparsity.masks import BlockMask
 from sparrot.sparsity.options import DynamicOptions
+from sparrot.sparsity.path import Path
 from sparrot.sparsity.ramps import Ramps
 from sparrot.sparsity.schedules import CubicSchedule
 from sparrot.sparsity.scores import Scores
@@ -80,15 +82,26 @@ class DynamicSparsity:
         self._dropped: dict[str, dict[str, Tensor]] = {level: {} for level in levels.sparse}
         self._scores = Scores(self.targets, self.grids, self._scored_levels(), self.options)
         self._frozen = FrozenWeights(self.targets)
-        self._active: str | None = None
+        self._ranks: dict[str, Tensor] = {}  # of nested blocks when masks were renewed last
+        self._path: Path | None = None
+        self._active: Level | None = None
 
-    def passes(self) -> tuple[str, ...]:
-        """The levels of one update, full model first: C + 1 forward and backward passes."""
+    def passes(self) -> tuple[Level, ...]:
+        """The levels of the update at hand, full model first; with `options.sample` at most three of them."""
+        sample, sparse = self.options.sample, self.levels.sparse
+        random = Random(f"{self.options.seed} {self.step_count}")
+        if sample == "path" and sparse:
+            return self.levels.full, random.uniform(0.0, len(sparse)), sparse[-1]
+        if sample == "levels" and len(sparse) > 2:
+            return self.levels.full, random.choice(sparse[:-1]), sparse[-1]
         return tuple(self.levels)
 
     @contextmanager
-    def at(self, level: str) -> Iterator[None]:
+    def at(self, level: Level) -> Iterator[None]:
         """Within the block, the model is the one of `level`; afterwards every bit is as before.
+
+        level: a name, or a point on the path through nested levels: 0 is the full model, 1 the next sparser
+               level, 1.5 half way to the one after it (see `Path`).
 
         A module of the model that has a method `use_level` is told the level, and the full one afterwards.
         One that has `use_masks` is told the masks of its parameters, by its names of them, and none
@@ -98,7 +111,7 @@ class DynamicSparsity:
         `at()` raise RuntimeError, as does a backward that comes after the block. So does `at` itself
         when the model no longer has the parameters that were masked.
         """
-        self.levels.require(level)
+        level = self._placed(level)
         if self._active is not None:
             raise RuntimeError(
                 f"`at({level!r})` inside `at({self._active!r})`: leave one level before the next"
@@ -109,10 +122,13 @@ class DynamicSparsity:
             stack.callback(setattr, self, "_active", None)
             stack.callback(self._tell, self.levels.full)
             self._tell(level)
+            masks = self.masks(level)
+            dropped = self._dropped_at(level, masks)
+            observe = self._observer(level, dropped)
+            is_skippable = self.options.products == "blocks" and observe is None  # none is a score's evidence
             stack.callback(self._hand_out, {})
-            self._hand_out(self._masks_to_skip(level))
+            self._hand_out({name: masks[name] for name in dropped} if is_skippable else {})
             stack.enter_context(guarded(self.model, self.targets, level))
-            dropped, observe = self._dropped.get(level, {}), self._observer(level)
             stack.enter_context(masked_weights(self.targets, dropped, observe, self._frozen.where))
             yield
 
@@ -137,16 +153,30 @@ class DynamicSparsity:
         by = {level: self.levels.full if self.options.nested else level for level in due}
         ranked = {scored: self._ranked(scored) for scored in dict.fromkeys(by.values())}
         updates = [self._renew(level, ranked[scored]) for level, scored in by.items()]
+        self._ranks = {name: rank.cpu() for name, rank in ranked.get(self.levels.full, self._ranks).items()}
         for level in self.ramps.weights_to_freeze(self.step_count):
             self._frozen.add(self._masks[level])
         return updates
 
-    def masks(self, level: str) -> dict[str, BlockMask]:
+    def masks(self, level: Level) -> dict[str, BlockMask]:
         """The mask of every prunable matrix at `level`, by parameter name."""
-        self.levels.require(level)
+        level = self._placed(level)
+        if not isinstance(level, str):
+            return self.path().at(level)
         return dict(self._masks.get(level) or self._full_masks())
 
-    def sparsity(self, level: str) -> dict[str, float]:
+    def path(self) -> Path:
+        """The levels as they are now and all points between them. Raises ValueError for independent masks."""
+        if not self.options.nested:
+            raise ValueError("independent masks cross, so there is no path through their levels; nest them")
+        if self._path is None:
+            drops = any(self.drops(level) for level in self.levels.sparse)
+            ranked = self._ranks or (self._ranked(self.levels.full) if drops else {})
+            unranked = {name: torch.zeros(grid.shape, dtype=torch.int64) for name, grid in self.grids.items()}
+            self._path = Path.through([self.masks(level) for level in self.levels], ranked or unranked)
+        return self._path
+
+    def sparsity(self, level: Level) -> dict[str, float]:
         """Layer type → fraction of its prunable weights that `level` now drops."""
         masks = self.masks(level)
         return {kind: _sparsity(masks[target.name] for target in self._of_type(kind)) for kind in self.types}
@@ -155,10 +185,9 @@ class DynamicSparsity:
         """Whether `level` now drops all that its targets ask for."""
         return self._competition.is_reached(self.masks(level), level)
 
-    def drops(self, level: str) -> bool:
+    def drops(self, level: Level) -> bool:
         """Whether `level` leaves out any block now; until it does, it is the full model."""
-        self.levels.require(level)
-        return bool(self._dropped.get(level))
+        return any(mask.n_kept < mask.grid.n_blocks for mask in self.masks(level).values())
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -181,6 +210,7 @@ class DynamicSparsity:
                 for level, masks in self._masks.items()
             },
             "scores": self._scores.state_dict(),
+            "ranks": dict(self._ranks),
             "frozen": self._frozen.state_dict(),
         }
 
@@ -198,6 +228,7 @@ class DynamicSparsity:
                 )
         masks = {level: self._masks_of(keep) for level, keep in state["keep"].items()}
         self._scores.load_state_dict(state["scores"])
+        self._ranks = dict(state.get("ranks", {}))
         self._frozen.load_state_dict(state.get("frozen", {"keep": {}}), self._full_masks())
         for level, by_name in masks.items():
             self._set_masks(level, by_name)
@@ -216,7 +247,21 @@ class DynamicSparsity:
         self._frozen.clear()
         self.step_count = 0
 
-    def _tell(self, level: str) -> None:
+    def _placed(self, level: Level) -> Level:
+        """The level's name, or the point if it is none of a level. Raises ValueError if it is neither."""
+        if isinstance(level, str):
+            self.levels.require(level)
+            return level
+        if not self.options.nested:
+            raise ValueError(f"independent masks have no path: name a level, and not the point {level}")
+        last = len(self.levels) - 1
+        if not 0 <= level <= last:
+            raise ValueError(
+                f"points on the path through {', '.join(self.levels)} are 0 to {last}; got {level}"
+            )
+        return tuple(self.levels)[int(level)] if level == int(level) else level
+
+    def _tell(self, level: Level) -> None:
         """Says to the modules that want to know which level is at work."""
         for module in self.model.modules():
             use_level = getattr(module, "use_level", None)
@@ -231,12 +276,6 @@ class DynamicSparsity:
                 start = f"{prefix}." if prefix else ""
                 own = {name: mask for name, mask in masks.items() if name.startswith(start)}
                 use_masks({name.removeprefix(start): mask for name, mask in own.items()})
-
-    def _masks_to_skip(self, level: str) -> dict[str, BlockMask]:
-        """The masks of a level, unless its pass needs gradients of what they drop."""
-        if self.options.products == "dense" or self._observer(level) is not None:
-            return {}
-        return {name: self._masks[level][name] for name in self._dropped.get(level, {})}
 
     def _described(self) -> dict[str, Any]:
         """What a state depends on, in plain values."""
@@ -274,10 +313,10 @@ class DynamicSparsity:
     def _full_masks(self) -> dict[str, BlockMask]:
         return {name: BlockMask.full(grid) for name, grid in self.grids.items()}
 
-    def _observer(self, level: str) -> Observe | None:
+    def _observer(self, level: Level, dropped: Mapping[str, Tensor]) -> Observe | None:
         if self.ramps.all_are_frozen(self.step_count + 1):
             return None
-        return self._scores.observer(level, self._dropped.get(level, {}))
+        return self._scores.observer(level, dropped)
 
     def _renew(self, level: str, ranked: Mapping[str, Tensor]) -> MaskUpdate:
         share = self.ramps.of(level)(self.step_count)
@@ -306,8 +345,15 @@ class DynamicSparsity:
         return {target.name: tiers[target.name].to(target.parameter.device) for target in self.targets}
 
     def _set_masks(self, level: str, masks: dict[str, BlockMask]) -> None:
-        self._masks[level] = masks
-        self._dropped[level] = {
+        self._masks[level], self._dropped[level] = masks, self._expanded(masks)
+        self._path = None
+
+    def _dropped_at(self, level: Level, masks: Mapping[str, BlockMask]) -> dict[str, Tensor]:
+        """Single weights that are dropped at a level, of every matrix that loses some."""
+        return self._dropped.get(level, {}) if isinstance(level, str) else self._expanded(masks)
+
+    def _expanded(self, masks: Mapping[str, BlockMask]) -> dict[str, Tensor]:
+        return {
             target.name: masks[target.name].dropped_weights().to(target.parameter.device)
             for target in self.targets
             if masks[target.name].n_kept < self.grids[target.name].n_blocks

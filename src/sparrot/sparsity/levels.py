@@ -4,6 +4,9 @@ import difflib
 import itertools
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
+from typing import TypeAlias
+
+Level: TypeAlias = str | float  # by its name, or a point between two named ones (see `Path`)
 
 
 class Levels(Mapping[str, Mapping[str, float]]):

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from sparrot.sparsity.levels import Level
 from sparrot.sparsity.targets import Target
 
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -55,7 +56,7 @@ def masked_weights(
 
 
 @contextmanager
-def guarded(model: nn.Module, targets: Sequence[Target], level: str) -> Iterator[None]:
+def guarded(model: nn.Module, targets: Sequence[Target], level: Level) -> Iterator[None]:
     """Refuses what would go wrong silently while weights are masked, and what comes too late.
 
     Within the block, `optimizer.step()` on a parameter of the model and `state_dict()` of the model
@@ -63,7 +64,7 @@ def guarded(model: nn.Module, targets: Sequence[Target], level: str) -> Iterator
     part that owns a target, gave out in the block.
     """
     owned = {id(target.parameter) for target in targets}
-    ended: list[str] = []
+    ended: list[Level] = []
     with ExitStack() as undo:
         undo.callback(ended.append, level)
         undo.callback(register_optimizer_step_pre_hook(_refuse_step(model, level)).remove)
@@ -102,7 +103,7 @@ def _on_gradient(
     return on_gradient
 
 
-def _refuse_step(model: nn.Module, level: str) -> Callable[..., None]:
+def _refuse_step(model: nn.Module, level: Level) -> Callable[..., None]:
     owned = {id(parameter) for parameter in model.parameters()}
 
     def refuse(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
@@ -116,7 +117,7 @@ def _refuse_step(model: nn.Module, level: str) -> Callable[..., None]:
     return refuse
 
 
-def _refuse_saving(level: str) -> Callable[..., None]:
+def _refuse_saving(level: Level) -> Callable[..., None]:
     def refuse(*_: Any) -> None:
         raise RuntimeError(
             f"state_dict() inside `at({level!r})` would save masked weights as if they were the model's; "
@@ -126,7 +127,7 @@ def _refuse_saving(level: str) -> Callable[..., None]:
     return refuse
 
 
-def _expiring(level: str, ended: Sequence[str]) -> Callable[..., None]:
+def _expiring(level: Level, ended: Sequence[Level]) -> Callable[..., None]:
     def refuse_late_backward(gradient: Tensor) -> None:
         if ended:
             raise RuntimeError(

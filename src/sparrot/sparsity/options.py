@@ -10,6 +10,7 @@ from sparrot.sparsity.ranking import Scope
 ScoringGradient: TypeAlias = Literal["full", "accumulated", "straight_through"]
 FreezeOrder: TypeAlias = Literal["together", "sparsest_first"]
 Products: TypeAlias = Literal["blocks", "dense"]
+Sample: TypeAlias = Literal["levels", "path"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class DynamicOptions:
     freeze_weights_at: level → optimiser step after which the weights of its blocks no longer move, whatever
                 gradient, momentum and weight decay ask for: the sparsest level's first, the denser ones'
                 then or later, none before its masks have frozen. The full model's go on.
+    sample:     None, an update has a pass for every level; `levels`, for the full model, the sparsest level
+                and one of those between, drawn anew each time (with two sparse levels that is all of them);
+                `path`, for the full model, the sparsest level and a point anywhere between them.
+    seed:       of what `sample` draws, with the step.
     smoothing:  weight of the past in the moving average of scores (or of weight changes), a step;
                 a criterion of the weights alone scores them as they are.
     exclude:    shell patterns of parameter names that no level prunes.
@@ -51,6 +56,8 @@ class DynamicOptions:
     freeze_at: int | None = None
     freeze_order: FreezeOrder = "together"
     freeze_weights_at: Mapping[str, int] = field(default_factory=dict)
+    sample: Sample | None = None
+    seed: int = 0
     smoothing: float = 0.99
     exclude: tuple[str, ...] = ()
     products: Products = "blocks"
@@ -60,6 +67,13 @@ class DynamicOptions:
             raise ValueError(f"blocks are ranked by matrix, type or global; got `{self.scope}`")
         if self.products not in get_args(Products):
             raise ValueError(f"products are those of blocks or dense; got `{self.products}`")
+        if self.sample is not None and self.sample not in get_args(Sample):
+            raise ValueError(f"a pass is sampled from levels or path, or None = all; got `{self.sample}`")
+        if self.sample is not None and not self.nested:
+            raise ValueError(
+                "independent masks are scored by their own passes, of which every update needs all: leave "
+                "`sample` out, or nest the levels"
+            )
         self._require_gradient()
         if self.mask_every < 1 or not 0.0 <= self.smoothing < 1.0:
             raise ValueError(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sparrot.sparsity.blocks import BlockGrid
 from sparrot.sparsity.criteria import Evidence
+from sparrot.sparsity.levels import Level
 from sparrot.sparsity.masking import Observe
 from sparrot.sparsity.options import DynamicOptions
 from sparrot.sparsity.targets import Target
@@ -43,7 +44,7 @@ class Scores:
             self._before = {target.name: _wide(target.parameter).clone() for target in targets}
             self._changes = {name: torch.zeros_like(weight) for name, weight in self._before.items()}
 
-    def observer(self, level: str, dropped: Mapping[str, Tensor]) -> Observe | None:
+    def observer(self, level: Level, dropped: Mapping[str, Tensor]) -> Observe | None:
         """What a pass of `level` tells its gradients to; None if they are not scored.
 
         dropped: bool (rows, columns), by the name of every matrix of which the level drops weights.
@@ -58,7 +59,7 @@ class Scores:
             case "straight_through":
                 return self._observer_of_sum({})
 
-    def _observer_of_pass(self, level: str) -> Observe | None:
+    def _observer_of_pass(self, level: Level) -> Observe | None:
         if level not in self._pending:
             return None
         pending = self._pending[level]

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sparrot.sparsity import Level
 from sparrot.train.average import Average
 from sparrot.train.checkpoint import (
     Checkpoint,
@@ -175,25 +176,25 @@ class Trainer:
                 loss = task if divergence is None else torch.lerp(task, divergence, self._distillation)
                 loss.backward()
             told = None if divergence is None else divergence.item()
-            yield level, Pass(loss.item(), task.item(), told, norm())
+            yield level if isinstance(level, str) else "path", Pass(loss.item(), task.item(), told, norm())
             teacher = heard.detached() if teacher is None else teacher
 
     @property
     def _distillation(self) -> float:
         return self.config.sparsity.distillation if self.config.sparsity is not None else 0.0
 
-    def _levels_to_train(self) -> tuple[str, ...]:
-        """The levels that differ: the full model, and each that drops something.
+    def _levels_to_train(self) -> tuple[Level, ...]:
+        """The levels of the update that differ: the full model, and each that drops something.
 
         Independent masks are scored by their own passes, which they therefore need from the start.
         """
+        full, *sparser = self.sparsity.passes()
         if not self.sparsity.options.nested:
-            return self.sparsity.passes()
-        levels = self.sparsity.levels
-        return (levels.full, *(level for level in levels.sparse if self.sparsity.drops(level)))
+            return full, *sparser
+        return full, *(level for level in sparser if self.sparsity.drops(level))
 
     def _losses(
-        self, heard: Heard, batch: Batch, teacher: Heard | None, level: str
+        self, heard: Heard, batch: Batch, teacher: Heard | None, level: Level
     ) -> tuple[Tensor, Tensor | None]:
         """The task's loss, and KL(full model ‖ level) if the level is taught, of the batch, a token of text.
 
