@@ -124,12 +124,12 @@ def test_a_model_that_is_not_pruned_has_no_more_stops(tmp_path):
 # which blocks
 
 
-def plan(weights: np.ndarray, sparse: np.ndarray, block, n_stops: int, gates: int = 1):
+def plan(weights: np.ndarray, sparse: np.ndarray, block, n_stops: int, gates: int = 1, order=None):
     """The segment of each weight of a matrix with two levels, of which the denser keeps everything."""
     matrix = Matrix("m", *weights.shape, gates, "fc")
     stored = MatrixLayout(matrix, "strip16", block)
     masks = nested_masks([matrix], [{}, {"m": sparse}], {"m": block})
-    return more_stops([Prunable(stored, weights, masks["m"])], 2, n_stops)
+    return more_stops([Prunable(stored, weights, masks["m"], order)], 2, n_stops)
 
 
 def test_the_largest_blocks_come_first_by_hand():
@@ -142,6 +142,28 @@ def test_the_largest_blocks_come_first_by_hand():
     assert found.of_levels == (0, 2)
     #                  5  8  1  7  3  2  6  4  9
     np.testing.assert_array_equal(found.masks["m"].of_weight[7], [1, 1, 2, 1, 2, 2, 1, 2, 0])
+
+
+def test_blocks_come_in_the_order_that_is_given():
+    sparse = np.zeros((16, 9), np.bool_)
+    sparse[:, 8] = True
+    order = np.array([[6, 0, 7, 1, 8, 5, 2, 4, 3]])
+    with mock.patch.object(stop_plan, "LEAST_COLUMNS", 4):
+        found = plan(np.ones((16, 9), np.float32), sparse, (16, 1), 3, order=order).masks["m"].of_weight
+    np.testing.assert_array_equal(found[7], [2, 1, 2, 1, 2, 2, 1, 1, 0])
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.zeros((2, 16), np.int64), np.arange(31), np.arange(1, 33).reshape(2, 16)]
+)
+def test_an_order_that_is_none_is_refused(tmp_path, wrong):
+    architecture = Architecture(16, (Linear("a", 32), Linear("fc", 4)))
+    small = np.zeros((32, 16), np.bool_)
+    small[:, :4] = True
+    levels = [LevelToWrite(name="large", kept={}), LevelToWrite(name="small", kept={"a.weight": small})]
+    storage = Storage({"a.weight": (16, 1)}, n_stops=4, order={"a.weight": wrong})
+    with pytest.raises(ValueError, match=r"`a\.weight` must give each of its 2 × 16 blocks a place"):
+        write_model(tmp_path / "m", describe(architecture), parameters(architecture, 0), levels, storage)
 
 
 def test_equal_blocks_are_taken_in_order():

@@ -35,6 +35,23 @@ def test_every_level_has_the_weights_it_was_trained_with(run_folder):
     assert model.level("small").sparsity["lstm"] == pytest.approx(0.75, abs=0.01)
 
 
+def test_stops_between_levels_keep_the_blocks_that_come_first_on_the_path(run_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("sparrot.model_file.stop_plan.LEAST_COLUMNS", 1)
+    checkpoint = load_checkpoint(find_checkpoint(run_folder))
+    network = CtcNetwork(checkpoint.setup.architecture)
+    sparsity = make_sparsity(network, checkpoint.setup.config.sparsity, 1)
+    sparsity.load_state_dict(checkpoint.sparsity)
+    export(find_checkpoint(run_folder), tmp_path / "m", n_stops=5)
+    model, whole = ModelFile.open(tmp_path / "m"), network.matrix_names()
+    for stop in model.stops[1:-1]:
+        found = model.parameters(f"sparsity={stop.overall_sparsity}")
+        for name, order in sparsity.path().order.items():
+            grid, kept = sparsity.grids[name], torch.from_numpy(found[whole[name]] != 0)
+            for row, places in enumerate(order):  # columns are whole by fours, so a row has its own share
+                own = kept[grid.block_of_row == row].any(dim=0)
+                assert own.sum() == 0 or places[own].max() == places.sort().values[own.sum() - 1]
+
+
 def test_the_file_says_what_was_trained_and_how(run_folder):
     checkpoint = load_checkpoint(find_checkpoint(run_folder))
     setup, description = checkpoint.setup, ModelFile.open(run_folder / "model.sparrot").description

@@ -38,11 +38,16 @@ class StopPlan:
 
 @dataclass(frozen=True, eq=False)
 class Prunable:
-    """A matrix that a level prunes: how it is stored, its weights and the segment of each, one a level."""
+    """A matrix that a level prunes: how it is stored, its weights and the segment of each, one a level.
+
+    order: (n_block_rows, n_block_columns), the place of each block, 0 for the one that is kept the longest;
+           None is by Σ|w|, the largest first.
+    """
 
     stored: MatrixLayout
     weights: Float32
     segments: Segments
+    order: npt.NDArray[np.int64] | None = None
 
 
 def one_stop_a_level(masks: Masks, n_levels: int) -> StopPlan:
@@ -56,17 +61,17 @@ def more_stops(matrices: Sequence[Prunable], n_levels: int, n_stops: int) -> Sto
     The widest gap between two stops is cut first, and all parts of the space between two levels are equal.
     No part has fewer than 32 new columns in a strip, on average over the large matrices; there are fewer
     stops if it would. Of the blocks that the next denser level adds to a matrix an unnamed stop has the
-    share that it has of that space: those of largest Σ|w|. If blocks are as tall as strips, a strip gets
+    share that it has of that space, in the matrix's order. If blocks are as tall as strips, a strip gets
     some more, up to four whole columns, so that the groups of every type are full.
     """
-    sums = [_block_sums(matrix) for matrix in matrices]
+    places = [_places(matrix) for matrix in matrices]
     widths = [_added(matrices, level) for level in range(1, n_levels)]
     large, least = _large(matrices)
     limits = [max(1, _added(large, level) // least) for level in range(1, n_levels)]
     while True:
         parts = _divide(widths, limits, n_stops)
         starts = [int(start) for start in np.cumsum([1, *parts])]
-        divided = [_divided(matrix, scores, parts) for matrix, scores in zip(matrices, sums, strict=True)]
+        divided = [_divided(matrix, place, parts) for matrix, place in zip(matrices, places, strict=True)]
         large, least = _large(divided)
         thinnest = [min(_added(large, k) for k in range(*ends)) for ends in pairwise(starts)]
         too_thin = [gap for gap, n in enumerate(parts) if n > 1 and thinnest[gap] < least]
@@ -102,14 +107,19 @@ def _added(matrices: Sequence[Prunable], segment: int) -> int:
     return sum(m.segments.n_kept(segment) - m.segments.n_kept(segment - 1) for m in matrices)
 
 
-def _block_sums(matrix: Prunable) -> npt.NDArray[np.float64]:
-    """Σ|w| of each block, a row of blocks after another."""
+def _places(matrix: Prunable) -> npt.NDArray[np.int64]:
+    """The place of each block in the matrix's order, a row of blocks after another."""
+    if matrix.order is not None:
+        return matrix.order.ravel()
     segments = matrix.segments
     kept = np.where(segments.kept_at_all(), np.abs(matrix.weights), np.float32(0))
-    return block_sums(kept, segments.gates, segments.block, np.float64).ravel()
+    sums = block_sums(kept, segments.gates, segments.block, np.float64).ravel()
+    places = np.empty(len(sums), np.int64)
+    places[np.argsort(-sums, kind="stable")] = np.arange(len(sums))
+    return places
 
 
-def _divided(matrix: Prunable, sums: npt.NDArray[np.float64], parts: Sequence[int]) -> Prunable:
+def _divided(matrix: Prunable, places: npt.NDArray[np.int64], parts: Sequence[int]) -> Prunable:
     """The matrix, its segments but that of the sparsest level divided into so many parts each."""
     of_block = matrix.segments.of_block
     before = of_block.ravel()
@@ -118,7 +128,7 @@ def _divided(matrix: Prunable, sums: npt.NDArray[np.float64], parts: Sequence[in
     for level, n_parts in enumerate(parts, start=1):
         own = np.flatnonzero(before == level)
         row = own // of_block.shape[2]
-        after[own] = first + _parts(row, sums[own], n_parts, _blocks_of_whole_columns(matrix.stored))
+        after[own] = first + _parts(row, places[own], n_parts, _blocks_of_whole_columns(matrix.stored))
         first += n_parts
     block = matrix.segments.block
     segments = Segments.of_blocks(after.reshape(of_block.shape), matrix.stored.matrix, block)
@@ -133,15 +143,15 @@ def _blocks_of_whole_columns(stored: MatrixLayout) -> int:
 
 
 def _parts(
-    row: npt.NDArray[np.intp], sums: npt.NDArray[np.float64], n_parts: int, whole: int
+    row: npt.NDArray[np.intp], places: npt.NDArray[np.int64], n_parts: int, whole: int
 ) -> npt.NDArray[np.uint8]:
-    """The part of each block of a gap, largest sums first, equal ones in the order of the blocks.
+    """The part of each block of a gap, lowest places first.
 
     row:   of blocks, of each.
     whole: blocks of a row are taken in multiples of it, save in the last part and if the row has no more.
     """
     rank = np.empty(len(row), np.intp)
-    rank[np.argsort(-sums, kind="stable")] = np.arange(len(row))
+    rank[np.argsort(places)] = np.arange(len(row))
     by_row = np.lexsort((rank, row))
     in_row = np.bincount(row, minlength=1)
     position = np.empty(len(row), np.intp)

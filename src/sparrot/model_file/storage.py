@@ -4,6 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from sparrot.architecture import Matrix
 from sparrot.model_file.layout import Layout, MatrixLayout
 from sparrot.model_file.masks import Block, Masks, Segments
@@ -34,12 +37,15 @@ class Storage:
     blocks:    rows and columns of the blocks of every matrix that a level prunes.
     dtypes:    the type of a matrix by its name; F32 if it is not there.
     n_stops:   stops that there are to be, if the matrices are large enough; None is one a level.
+    order:     of the blocks of a matrix, by its name, for the stops that are no level: int64 (n_block_rows,
+               n_block_columns), 0 for the one that is kept the longest. By Σ|w| if it is not there.
     layout_of: the layout for a shape of blocks.
     """
 
     blocks: Mapping[str, Block] = field(default_factory=dict)
     dtypes: Mapping[str, WeightType] = field(default_factory=dict)
     n_stops: int | None = None
+    order: Mapping[str, npt.NDArray[np.int64]] = field(default_factory=dict)
     layout_of: Callable[[Block], Layout] = layout_of_block
 
     def of(self, matrix: Matrix, masks: Masks) -> MatrixLayout:

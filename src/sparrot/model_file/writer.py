@@ -6,13 +6,14 @@ from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from sparrot.architecture import AnyArchitecture, Matrix
 from sparrot.atomic import atomic_write
 from sparrot.model_file.contents import check_description, file_header
 from sparrot.model_file.description import FileDescription, LevelDescription, Measured, ModelDescription, Stop
 from sparrot.model_file.layout import MAX_STOPS, MatrixLayout
-from sparrot.model_file.masks import Block, Masks, nested_masks
+from sparrot.model_file.masks import Block, Masks, Segments, nested_masks
 from sparrot.model_file.packing import PackedStop, Parameters, Weights, pack_base, pack_stops
 from sparrot.model_file.stop_plan import Prunable, StopPlan, more_stops, one_stop_a_level
 from sparrot.model_file.stop_vectors import vectors_by_stop
@@ -102,7 +103,7 @@ def _packed(
     parameters = {**parameters, **zeroed}
     masks = {name: segments for name, segments in masks.items() if name not in dense}
     stored = tuple(storage.of(matrix, masks) for matrix in matrices)
-    plan = _plan(stored, parameters, masks, len(levels), storage.n_stops)
+    plan = _plan(stored, parameters, masks, len(levels), storage)
     sparsities = [_overall_sparsity(architecture, plan.masks, stop) for stop in range(plan.n_stops)]
     by_stop = vectors_by_stop(_vectors_by_level(architecture, parameters, levels), plan.of_levels, sparsities)
     weights = Weights(stored, parameters, plan.masks, by_stop)
@@ -115,16 +116,30 @@ def _packed(
 
 
 def _plan(
-    stored: Sequence[MatrixLayout], parameters: Parameters, masks: Masks, n_levels: int, n_stops: int | None
+    stored: Sequence[MatrixLayout], parameters: Parameters, masks: Masks, n_levels: int, storage: Storage
 ) -> StopPlan:
-    if n_stops is None:
+    if storage.n_stops is None:
         return one_stop_a_level(masks, n_levels)
     pruned = [
-        Prunable(entry, parameters[entry.matrix.name], masks[entry.matrix.name])
+        Prunable(entry, parameters[name], masks[name], _order(storage, name, masks[name]))
         for entry in stored
-        if entry.matrix.name in masks
+        if (name := entry.matrix.name) in masks
     ]
-    return more_stops(pruned, n_levels, n_stops)
+    return more_stops(pruned, n_levels, storage.n_stops)
+
+
+def _order(storage: Storage, name: str, segments: Segments) -> npt.NDArray[np.int64] | None:
+    """The order of a matrix's blocks, if it is given. Raises ValueError unless each has its own place."""
+    order = storage.order.get(name)
+    gates, *blocks = segments.of_block.shape
+    shape = (gates * blocks[0], blocks[1])
+    if order is not None and (
+        order.shape != shape or not np.array_equal(np.sort(order, axis=None), np.arange(order.size))
+    ):
+        raise ValueError(
+            f"the order of `{name}` must give each of its {shape[0]} × {shape[1]} blocks a place"
+        )
+    return order
 
 
 def _check_parameters(architecture: AnyArchitecture, parameters: Parameters) -> None:

@@ -42,9 +42,9 @@ def export(checkpoint_path: Path, model_path: Path, n_stops: int | None = None) 
         if name in pruned_by(sparsity)
     }
     levels = [_level(level, sparsity, matrices, network) for level in sparsity.levels]
-    write_model(
-        model_path, _description(checkpoint), network.export(), levels, Storage(blocks, n_stops=n_stops)
-    )
+    order = {matrices[name]: places.numpy() for name, places in sparsity.path().order.items()}
+    storage = Storage(blocks, n_stops=n_stops, order=order)
+    write_model(model_path, _description(checkpoint), network.export(), levels, storage)
 
 
 def require_level(checkpoint_path: Path, level: str) -> None:
