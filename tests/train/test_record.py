@@ -69,6 +69,18 @@ def test_the_error_of_every_level_is_shown_and_a_warning(tmp_path, console):
     assert "(best)" not in console.file.getvalue()
 
 
+def test_a_level_that_starves_is_told_of(tmp_path, console):
+    record = Record(tmp_path, Position(), console=console)
+    starving = {"large": Pass(1.0, 1.0, None, 10.0), "small": Pass(1.0, 1.0, 0.1, 0.25)}
+    with record.running(n_steps=300, step=0):
+        for step in range(1, 301):
+            record.update(Position(step=step), Update(starving, [], rate=0.1))
+    assert told(tmp_path) == [
+        {"event": "starving", "step": 200, "level": "small", "share": 0.025, "minutes": 0.0}
+    ]
+    assert "warning: level small starves: its gradient has had 2.5% of the full" in console.file.getvalue()
+
+
 def test_progress_counts_updates_from_where_the_run_goes_on(tmp_path):
     console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system=None)
     record = Record(tmp_path, Position(epoch=1, step=4), console=console)

@@ -13,14 +13,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sparrot.atomic import atomic_write
 from sparrot.train.checkpoint import Position
 from sparrot.train.evaluation import Evaluation
+from sparrot.train.starvation import Starvation
 from sparrot.train.update import Update
 
 
 class Record:
     """The record of one run.
 
-    `log.jsonl` holds an object for every mask update and every evaluation, with its step and the minutes of
-    training until then; a run that goes on at `start` drops those after it, so that no step is told twice.
+    `log.jsonl` holds an object for every mask update, every evaluation and every level that starves, with
+    its step and the minutes of training until then; a run that goes on at `start` drops those after it, so
+    that no step is told twice.
     """
 
     def __init__(self, folder: Path, start: Position, *, console: Console | None = None) -> None:
@@ -32,6 +34,7 @@ class Record:
             str(folder / "tensorboard"), purge_step=start.step + 1 if start.step else None
         )
         self._progress: Progress | None = None
+        self._starvation = Starvation()
         self._forget_after(start)
 
     @contextmanager
@@ -63,6 +66,14 @@ class Record:
             self._events.add_scalar(f"sparsity/{masks.level}", masks.sparsity, position.step)
             self._events.add_scalar(f"returned_blocks/{masks.level}", masks.returned, position.step)
             self._write({"event": "masks", **vars(masks)}, position)
+        for level, share in self._starvation.watch(update.passes).items():
+            self._write(
+                {"event": "starving", "step": position.step, "level": level, "share": share}, position
+            )
+            self._warn(
+                f"level {level} starves: its gradient has had {share:.1%} of the full model's norm; lower "
+                "sparsity.distillation, so that the task itself teaches it more"
+            )
         if self._progress is not None:
             losses = " ".join(f"{level} {loss:.3f}" for level, loss in update.losses.items())
             self._progress.update(
@@ -86,7 +97,10 @@ class Record:
         self._console.print(f"epoch {position.epoch}: {told}{' (best)' if is_best else ''}", highlight=False)
         disorder = dev.disorder()
         if disorder is not None:
-            self._console.print(f"warning: {disorder}", style="yellow", highlight=False)
+            self._warn(disorder)
+
+    def _warn(self, sentence: str) -> None:
+        self._console.print(f"warning: {sentence}", style="yellow", highlight=False)
 
     def _write(self, row: dict[str, Any], position: Position) -> None:
         row["minutes"] = round(position.minutes, 2)
