@@ -5,10 +5,11 @@ from sparrot.corpora.manifest import read_manifest
 from sparrot.nn import CtcNetwork
 from sparrot.sparsity import BlockShape, CubicSchedule, Magnitude, WeightChange, WeightGradient
 from sparrot.train.checkpoint import Checkpoint, Position, Setup, save_checkpoint
-from sparrot.train.config import Config, SparsityConfig
+from sparrot.train.config import Config
 from sparrot.train.data import measured_features
 from sparrot.train.loop import Trainer
 from sparrot.train.setup import earlier_run, make_sparsity, new_network, new_setup, require_steps
+from sparrot.train.sparsity_config import SparsityConfig
 from train import tiny
 
 
@@ -199,6 +200,55 @@ def test_scope_and_independent_masks_are_passed_on(network):
 def test_a_dense_run_has_one_full_level(network):
     made = make_sparsity(network, None, 10)
     assert (made.passes(), dict(made.levels["dense"]), made.grids) == (("dense",), {}, {})
+
+
+def test_what_the_papers_leave_open_is_passed_on(network):
+    shares = {
+        "gradient": "straight_through",
+        "freeze": 0.8,
+        "freeze_order": "sparsest_first",
+        "freeze_weights": {"small": 0.9},
+        "sample": "path",
+        "products": "dense",
+    }
+    options = make_sparsity(network, SparsityConfig(**tiny.SPARSE | shares), 200, seed=7).options
+    assert (options.gradient, options.freeze_order, options.sample) == (
+        "straight_through",
+        "sparsest_first",
+        "path",
+    )
+    assert (options.freeze_at, dict(options.freeze_weights_at)) == (160, {"small": 180})
+    assert (options.products, options.seed) == ("dense", 7)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (
+            {"freeze": None, "freeze_order": "sparsest_first"},
+            "`freeze_order` and `freeze_weights` need `freeze`",
+        ),
+        (
+            {"freeze": None, "freeze_weights": {"small": 0.9}},
+            "`freeze_order` and `freeze_weights` need `freeze`",
+        ),
+        (
+            {"freeze_weights": {"small": 0.5}},
+            r"would freeze its weights at 0\.5 of the steps, and its masks at 0\.7; let",
+        ),
+        (
+            {"freeze_weights": {"small": 1.1}},
+            r"would freeze its weights at 1\.1 of the steps, .*and both within the run",
+        ),
+        ({"freeze_weights": {"tiny": 0.9}}, "tiny"),
+        ({"freeze_weights": {"large": 0.9}}, "large"),
+        ({"sample": "path", "nested": False}, "leave `sample` out, or nest the levels"),
+        ({"gradient": "accumulated", "criterion": "l1"}, "makes no use of `accumulated`"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused_with_the_recipe(wrong, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        SparsityConfig(**tiny.SPARSE | wrong)
 
 
 def test_a_run_too_short_for_its_levels_is_refused(network):

@@ -13,6 +13,7 @@ from sparrot.nn.batch import Batch, is_inside
 from sparrot.nn.batch_norm import STATISTICS
 from sparrot.nn.dropout import Dropout
 from sparrot.nn.layers import Linear, Recurrent, SharedRnn, build
+from sparrot.nn.switching import Switching
 
 
 class Network(nn.Module, ABC):
@@ -82,17 +83,21 @@ class LayerStack(Network):
             if is_recurrent[i] or (isinstance(module, Linear) and any(is_recurrent[i:]))
         }
 
-    def forward(self, frames: Tensor, lengths: Tensor) -> Batch:
+    def forward(self, frames: Tensor, lengths: Tensor, switching: Switching | None = None) -> Batch:
         """What leaves the last layer, of a batch of utterances.
 
-        frames:  float (batch, n_frames, input_width); what lies past an utterance's end is ignored.
-        lengths: int64 (batch,), frames of each utterance.
+        frames:    float (batch, n_frames, input_width); what lies past an utterance's end is ignored.
+        lengths:   int64 (batch,), frames of each utterance.
+        switching: weights that change inside the utterances, of layers that run forwards in time.
         Returns: float (batch, n_output_frames, n_tokens) and int64 (batch,) output lengths.
         """
         outside = ~is_inside(lengths, frames.shape[1])[:, :, None]
         frames = frames.masked_fill(outside, 0.0)  # a NaN there would reach gradients as 0 · NaN
-        for module in self.layers.values():
-            frames, lengths = module(frames, lengths)
+        for name, module in self.layers.items():
+            if switching is None:
+                frames, lengths = module(frames, lengths)
+            else:
+                frames, lengths = _switched(module, frames, lengths, switching.of(f"layers.{name}"))
             if module in self._dropped_out:
                 frames = self.dropout(frames)
         return frames, lengths
@@ -106,3 +111,9 @@ class LayerStack(Network):
 
 class CtcNetwork(LayerStack):
     """Features to token logits; token 0 is the blank."""
+
+
+def _switched(module: nn.Module, frames: Tensor, lengths: Tensor, switching: Switching) -> Batch:
+    if isinstance(module, Recurrent):
+        return switching.of("ahead").run_recurrent(module.ahead, frames), lengths
+    return switching.run(module, frames, lengths)

@@ -9,6 +9,7 @@ from torch.nn import functional
 from sparrot.architecture import Transducer
 from sparrot.nn.batch import Batch
 from sparrot.nn.network import LayerStack, Network
+from sparrot.nn.switching import Switching
 
 _CTC = "layers.output.linear."  # parameters of the last layer of a CtcNetwork
 
@@ -50,15 +51,31 @@ class TransducerNetwork(Network):
         encoded, lengths = self.encoder(frames, lengths)
         return self.join(encoded, self.predict(targets, target_lengths)), lengths
 
-    def predict(self, targets: Tensor, target_lengths: Tensor) -> Tensor:
-        """The predictor after 0, 1, … tokens of the text: float (batch, 1 + longest text, joint)."""
+    def encode(self, frames: Tensor, lengths: Tensor, switching: Switching | None = None) -> Batch:
+        """What is heard: float (batch, n_output_frames, joint) and int64 (batch,) output lengths."""
+        encoded: Batch = self.encoder(frames, lengths, switching and switching.of("encoder"))
+        return encoded
+
+    def predict(self, targets: Tensor, target_lengths: Tensor, switching: Switching | None = None) -> Tensor:
+        """The predictor after 0, 1, … tokens of the text: float (batch, 1 + longest text, joint).
+
+        switching: as if the tokens were spread evenly over the utterance.
+        """
         begun = functional.pad(targets, (1, 0))[:, :, None].float()  # a float holds any token exactly
-        predicted: Tensor = self.predictor(begun, target_lengths + 1)[0]
+        predicted: Tensor = self.predictor(
+            begun, target_lengths + 1, switching and switching.of("predictor")
+        )[0]
         return predicted
 
-    def join(self, encoded: Tensor, predicted: Tensor) -> Tensor:
-        """Logits (batch, T, U, n_tokens) of what was heard (batch, T, joint) and said (batch, U, joint)."""
-        logits: Tensor = self.output(torch.tanh(encoded[:, :, None, :] + predicted[:, None, :, :]))
+    def join(self, encoded: Tensor, predicted: Tensor, switching: Switching | None = None) -> Tensor:
+        """Logits (batch, T, U, n_tokens) of what was heard (batch, T, joint) and said (batch, U, joint).
+
+        switching: by what is heard.
+        """
+        joined = torch.tanh(encoded[:, :, None, :] + predicted[:, None, :, :])
+        if switching is not None:
+            return switching.of("output").run_framewise(self.output, joined)
+        logits: Tensor = self.output(joined)
         return logits
 
     def exported(self) -> Iterator[tuple[str, Tensor]]:

@@ -14,6 +14,7 @@ from sparrot.sparsity.levels import Levels as Levels
 from sparrot.sparsity.masks import BlockMask as BlockMask
 from sparrot.sparsity.options import DynamicOptions as DynamicOptions
 from sparrot.sparsity.path import Path as Path
+from sparrot.sparsity.ramps import Ramps as Ramps
 from sparrot.sparsity.ranking import joint_ranks as joint_ranks
 from sparrot.sparsity.ranking import n_kept as n_kept
 from sparrot.sparsity.ranking import ranks as ranks

@@ -165,6 +165,15 @@ class DynamicSparsity:
             return self.path().at(level)
         return dict(self._masks.get(level) or self._full_masks())
 
+    def masked(self, level: Level) -> dict[str, Tensor]:
+        """The matrices of which `level` drops weights, with zeros there, by name; autograd goes through."""
+        dropped = self._dropped_at(level := self._placed(level), self.masks(level))
+        return {
+            target.name: target.parameter.masked_fill(dropped[target.name], 0.0)
+            for target in self.targets
+            if target.name in dropped
+        }
+
     def path(self) -> Path:
         """The levels as they are now and all points between them. Raises ValueError for independent masks."""
         if not self.options.nested:

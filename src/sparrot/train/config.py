@@ -1,34 +1,17 @@
 """The configuration of a training run: validated values, every key documented here."""
 
-import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sparrot.features import FeatureConfig
-from sparrot.model_file.layout import MAX_STOPS
 from sparrot.nn import Encoder, Front, Predictor, build_architecture
-from sparrot.sparsity import BlockShape, Levels
-
-_LEVEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+from sparrot.train.section import Section, refuse_unused
+from sparrot.train.sparsity_config import SparsityConfig
 
 
-def _refuse_unused(section: "OptimiserConfig | ScheduleConfig", user: str, *names: str) -> None:
-    """Raises ValueError for fields of the kind `user` in another kind, save for their defaults."""
-    fields = type(section).model_fields
-    given = [f"`{name}`" for name in names if getattr(section, name) != fields[name].default]
-    if section.kind != user and given:
-        raise ValueError(
-            f"kind {section.kind} makes no use of {', '.join(given)}; leave that out, or choose {user}"
-        )
-
-
-class DataConfig(_Section):
+class DataConfig(Section):
     """Which utterances are trained on and how they are batched."""
 
     train: list[str] = Field(min_length=1, description="Manifests; `packaged:train` is the packaged one.")
@@ -51,7 +34,7 @@ class DataConfig(_Section):
     skip_too_short: bool = Field(default=False, description="Leave out utterances too short for their text.")
 
 
-class TokensConfig(_Section):
+class TokensConfig(Section):
     """What the network writes."""
 
     kind: Literal["characters", "sentencepiece"] = "characters"
@@ -73,7 +56,7 @@ class TokensConfig(_Section):
         return self
 
 
-class SpecAugment(_Section):
+class SpecAugment(Section):
     """Masks bands of values and spans of frames (Park et al. 2019), to the mean."""
 
     frequency_masks: int = Field(default=2, ge=0)
@@ -85,7 +68,7 @@ class SpecAugment(_Section):
     )
 
 
-class Noise(_Section):
+class Noise(Section):
     """Mixes recordings of noise into speech."""
 
     manifest: str
@@ -98,7 +81,7 @@ class Noise(_Section):
         return _rising(given)
 
 
-class AugmentConfig(_Section):
+class AugmentConfig(Section):
     """What is done to training utterances; anew each epoch, from the seed."""
 
     speed: tuple[float, ...] = Field(default=(), description="Factors drawn evenly, such as [0.9, 1.0, 1.1].")
@@ -133,7 +116,7 @@ class AugmentConfig(_Section):
         return None if given is None else _rising(given)
 
 
-class OptimiserConfig(_Section):
+class OptimiserConfig(Section):
     """How weights are updated."""
 
     kind: Literal["sgd", "nesterov", "adamw"] = "adamw"
@@ -146,11 +129,11 @@ class OptimiserConfig(_Section):
     def _only_nesterov_has_momentum(self) -> "OptimiserConfig":
         if self.kind == "nesterov" and self.momentum == 0.0:
             raise ValueError("nesterov needs a `momentum` above 0; without one choose sgd")
-        _refuse_unused(self, "nesterov", "momentum")
+        refuse_unused(self, "nesterov", "momentum")
         return self
 
 
-class ScheduleConfig(_Section):
+class ScheduleConfig(Section):
     """How the learning rate moves; shares are of all optimiser steps."""
 
     kind: Literal["constant", "step", "one_cycle"] = "one_cycle"
@@ -164,81 +147,11 @@ class ScheduleConfig(_Section):
 
     @model_validator(mode="after")
     def _only_step_has_steps(self) -> "ScheduleConfig":
-        _refuse_unused(self, "step", "decay", "every")
+        refuse_unused(self, "step", "decay", "every")
         return self
 
 
-class SparsityConfig(_Section):
-    """Dynamic sparsity; without this section a dense model is trained."""
-
-    levels: dict[str, dict[str, float]] = Field(description="Name → layer type → sparsity, densest first.")
-    block: str = "16x1"
-    begin: float = Field(
-        default=0.0, ge=0, lt=1, description="Share of the steps before sparsity grows: the full model alone."
-    )
-    initial: float = Field(default=0.0, ge=0, le=1, description="Share of the target it grows from.")
-    end: float = Field(default=0.4, gt=0, le=1, description="Share at which it reaches its target.")
-    freeze: float | None = Field(
-        default=0.7, gt=0, le=1, description="Share from which masks no longer change."
-    )
-    mask_every: int = Field(default=100, ge=1, description="Steps between mask updates.")
-    criterion: Literal["weight_gradient", "weight_change", "max", "l1", "l2"] = "weight_gradient"
-    scope: Literal["matrix", "type", "global"] = Field(
-        default="matrix",
-        description="Where blocks compete: within a matrix, a layer type, or the whole model, where only a "
-        "level's total over all its layer types is kept.",
-    )
-    smoothing: float = Field(
-        default=0.99, ge=0, lt=1, description="Weight of the past in the average of scores, a step."
-    )
-    nested: bool = Field(
-        default=True, description="False trains independent masks; export needs nested ones."
-    )
-    exclude: tuple[str, ...] = Field(default=(), description="Patterns of parameters that no level prunes.")
-    distillation: float = Field(
-        default=0.5, ge=0, le=1, description="Share of the full model's output in the loss."
-    )
-    products: Literal["blocks", "dense"] = Field(
-        default="blocks",
-        description="`blocks`: an LSTM layer skips what a level drops, if that is 30 % of it or more, blocks "
-        "have 16, 32, … rows, and the level's own pass is not scored. `dense`: it multiplies by zeros.",
-    )
-
-    @field_validator("levels")
-    @classmethod
-    def _can_be_named(cls, levels: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-        wrong = [name for name in levels if name == "all" or not _LEVEL_NAME.fullmatch(name)]
-        if wrong:
-            raise ValueError(
-                "a level's name begins with a letter or digit, goes on with these, `.`, `_` and `-`, and is "
-                f"not `all`, so that commands can name it; got {', '.join(map(repr, wrong))}"
-            )
-        if len(levels) > MAX_STOPS:
-            raise ValueError(f"a model file holds {MAX_STOPS} levels; got {len(levels)}, so leave some out")
-        return levels
-
-    @field_validator("block")
-    @classmethod
-    def _is_a_block(cls, block: str) -> str:
-        BlockShape.parse(block)
-        return block
-
-    @model_validator(mode="after")
-    def _reaches_its_levels(self) -> "SparsityConfig":
-        levels = Levels(**self.levels)
-        if self.nested:
-            levels.require_nested()
-        if not self.begin < self.end <= (self.freeze or 1.0):
-            raise ValueError(
-                f"sparsity grows from `begin` to `end` and freezes then or later; got begin {self.begin}, "
-                f"end {self.end} and freeze {self.freeze}"
-            )
-        if self.initial > 0.0 and self.begin > 0.0:
-            raise ValueError("`initial` drops blocks from the first steps on, so `begin` must be 0 with it")
-        return self
-
-
-class TrainingConfig(_Section):
+class TrainingConfig(Section):
     """How long, and what is kept."""
 
     epochs: int = Field(ge=1)
@@ -259,7 +172,7 @@ class TrainingConfig(_Section):
     threads: int | None = Field(default=None, ge=1, description="Threads of torch; None = torch's choice.")
 
 
-class Config(_Section):
+class Config(Section):
     """One training run."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
@@ -328,6 +241,12 @@ class Config(_Section):
             raise ValueError(
                 f"sparsity.levels prune {', '.join(unknown)} layers; the network has "
                 f"{', '.join(sorted(types))}"
+            )
+        switches = self.sparsity is not None and self.sparsity.switching is not None
+        if switches and (self.encoder.batch_norm or not network.streaming):
+            raise ValueError(
+                "a pass that switches needs an encoder that runs forwards in time alone, without batch norm; "
+                "leave out sparsity.switching, or encoder.bidirectional and encoder.batch_norm"
             )
         return self
 

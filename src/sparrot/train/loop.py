@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from sparrot.nn.switching import Switching
 from sparrot.sparsity import Level
 from sparrot.train.average import Average
 from sparrot.train.checkpoint import (
@@ -38,6 +40,7 @@ from sparrot.train.setup import (
     new_setup,
     require_steps,
 )
+from sparrot.train.switching import draw_switching
 from sparrot.train.task import AnyNetwork, Heard, build_network, hear
 from sparrot.train.update import Pass, Update
 
@@ -59,7 +62,7 @@ class Trainer:
         self.dev = dev_data(self.config, setup.features)
         self.n_steps = sum(len(self.data.epoch(epoch)) for epoch in range(self.config.training.epochs))
         self.network = network
-        self.sparsity = make_sparsity(self.network, self.config.sparsity, self.n_steps)
+        self.sparsity = make_sparsity(self.network, self.config.sparsity, self.n_steps, self.config.seed)
         require_steps(self.sparsity, self.n_steps)
         self.optimiser = make_optimiser(self.network.parameters(), self.config.optimiser)
         decay = self.config.training.average
@@ -170,14 +173,36 @@ class Trainer:
         teacher: Heard | None = None
         parameters = list(self.network.parameters())
         for level in self._levels_to_train():
+            name = level if isinstance(level, str) else "path"
             with self.sparsity.at(level), gradient_norm(parameters) as norm:
-                heard: Any = hear(self.network, batch, self.config.training.ctc_share)
-                task, divergence = self._losses(heard, batch, teacher, level)
-                loss = task if divergence is None else torch.lerp(task, divergence, self._distillation)
-                loss.backward()
-            told = None if divergence is None else divergence.item()
-            yield level if isinstance(level, str) else "path", Pass(loss.item(), task.item(), told, norm())
+                heard, found = self._learn(name, batch, teacher)
+            yield name, replace(found, gradient_norm=norm())
             teacher = heard.detached() if teacher is None else teacher
+        switching = self._switching(batch)
+        if switching is not None:
+            with gradient_norm(parameters) as norm:
+                _, found = self._learn("switching", batch, teacher, switching)
+            yield "switching", replace(found, gradient_norm=norm())
+
+    def _learn(
+        self, name: str, batch: Batch, teacher: Heard | None, switching: Switching | None = None
+    ) -> tuple[Heard, Pass]:
+        """One forward and backward pass with the weights as they are; its gradient norm is not known here."""
+        heard: Any = hear(self.network, batch, self.config.training.ctc_share, switching)
+        task, divergence = self._losses(heard, batch, teacher, name)
+        loss = task if divergence is None else torch.lerp(task, divergence, self._distillation)
+        loss.backward()
+        told = None if divergence is None else divergence.item()
+        return heard, Pass(loss.item(), task.item(), told, math.nan)
+
+    def _switching(self, batch: Batch) -> Switching | None:
+        """The levels of the pass that switches, if there is one."""
+        sparse = self.config.sparsity
+        if sparse is None or sparse.switching is None:
+            return None
+        longest_s = int(batch.lengths.max()) / self.setup.features.frame_rate_hz
+        random = Random(f"{self.config.seed} switching {self.position.step}")
+        return draw_switching(self.sparsity, sparse.switching, longest_s, random)
 
     @property
     def _distillation(self) -> float:
@@ -194,7 +219,7 @@ class Trainer:
         return full, *(level for level in sparser if self.sparsity.drops(level))
 
     def _losses(
-        self, heard: Heard, batch: Batch, teacher: Heard | None, level: Level
+        self, heard: Heard, batch: Batch, teacher: Heard | None, level: str
     ) -> tuple[Tensor, Tensor | None]:
         """The task's loss, and KL(full model ‖ level) if the level is taught, of the batch, a token of text.
 
@@ -268,4 +293,4 @@ class Trainer:
 
     def _sparsity_is_reached(self) -> bool:
         """Whether every level is as sparse as it will be; masks are renewed at the step where that is so."""
-        return self.sparsity.step_count >= self.sparsity.schedule.end
+        return self.sparsity.step_count >= self.sparsity.ramps.end

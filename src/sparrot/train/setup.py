@@ -10,18 +10,14 @@ from sparrot.corpora.sources import read_sources
 from sparrot.nn import TransducerNetwork, build_architecture
 from sparrot.sparsity import (
     BlockShape,
-    Criterion,
     CubicSchedule,
-    DynamicOptions,
     DynamicSparsity,
     Levels,
-    Magnitude,
-    WeightChange,
-    WeightGradient,
 )
 from sparrot.train.checkpoint import Checkpoint, Setup, find_checkpoint, load_checkpoint
-from sparrot.train.config import Config, SparsityConfig
+from sparrot.train.config import Config
 from sparrot.train.data import heard_in, make_tokens, measured_features
+from sparrot.train.sparsity_config import SparsityConfig
 from sparrot.train.task import AnyNetwork, build_network
 
 DENSE = "dense"  # the only level of a model that is trained without sparsity
@@ -77,35 +73,31 @@ def levels_of(config: SparsityConfig | None) -> Levels:
     return Levels(**{DENSE: {}}) if config is None else Levels(**config.levels)
 
 
-def make_sparsity(network: AnyNetwork, config: SparsityConfig | None, n_steps: int) -> DynamicSparsity:
-    """The sparsity of a run of `n_steps` updates; without configuration, one dense level."""
+def make_sparsity(
+    network: AnyNetwork, config: SparsityConfig | None, n_steps: int, seed: int = 0
+) -> DynamicSparsity:
+    """The sparsity of a run of `n_steps` updates; without configuration, one dense level.
+
+    seed: of the passes that are drawn.
+    """
     levels = levels_of(config)
     if config is None:
         return DynamicSparsity(network, levels, block=BlockShape(1, 1), schedule=CubicSchedule(0, 1))
-    begin = round(config.begin * n_steps)
-    end = max(round(config.end * n_steps), begin + 1)
-    schedule = CubicSchedule(begin, end, config.initial)
-    options = DynamicOptions(
-        criterion=_criterion(config),
-        scope=config.scope,
-        nested=config.nested,
-        mask_every=config.mask_every,
-        freeze_at=None if config.freeze is None else max(round(config.freeze * n_steps), schedule.end),
-        smoothing=config.smoothing,
-        exclude=(*config.exclude, *_left_behind(network)),
-        products=config.products,
-    )
     return DynamicSparsity(
-        network, levels, block=BlockShape.parse(config.block), schedule=schedule, options=options
+        network,
+        levels,
+        block=BlockShape.parse(config.block),
+        schedule=config.schedule(n_steps),
+        options=config.options(n_steps, seed, _left_behind(network)),
     )
 
 
 def require_steps(sparsity: DynamicSparsity, n_steps: int) -> None:
     """Raises ValueError if a run of `n_steps` updates ends before its levels are reached."""
-    if sparsity.schedule.end > n_steps and sparsity.levels.sparse:
+    if sparsity.ramps.end > n_steps and sparsity.levels.sparse:
         raise ValueError(
             f"the run has {n_steps} updates, and its levels would be reached at update "
-            f"{sparsity.schedule.end}; train more epochs, or let sparsity begin and end earlier"
+            f"{sparsity.ramps.end}; train more epochs, or let sparsity begin and end earlier"
         )
 
 
@@ -138,13 +130,3 @@ def _can_start_from(architecture: AnyArchitecture, earlier: AnyArchitecture) -> 
 def _left_behind(network: AnyNetwork) -> tuple[str, ...]:
     """Patterns of weights that export leaves behind, so that no level needs them pruned."""
     return ("ctc.*",) if isinstance(network, TransducerNetwork) and network.ctc is not None else ()
-
-
-def _criterion(config: SparsityConfig) -> Criterion:
-    match config.criterion:
-        case "weight_gradient":
-            return WeightGradient()
-        case "weight_change":
-            return WeightChange()
-        case norm:
-            return Magnitude(norm)

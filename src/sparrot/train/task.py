@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sparrot.architecture import AnyArchitecture, Transducer
 from sparrot.nn import CtcNetwork, TransducerNetwork
+from sparrot.nn.switching import Switching
 from sparrot.nn.transducer import greedy_transcripts
 from sparrot.nn.transducer_loss import edge_log_probs, lattice_divergence, transducer_loss
 from sparrot.train.config import Config
@@ -84,12 +85,15 @@ class TransducerHeard:
         return TransducerHeard(self.edges.detach(), self.lengths, self.target_lengths, ctc, self.ctc_share)
 
 
-def hear(network: AnyNetwork, batch: Batch, ctc_share: float = 0.0) -> CtcHeard | TransducerHeard:
+def hear(
+    network: AnyNetwork, batch: Batch, ctc_share: float = 0.0, switching: Switching | None = None
+) -> CtcHeard | TransducerHeard:
     """What a network makes of a batch. A CTC network makes no use of `ctc_share`."""
     if isinstance(network, CtcNetwork):
-        return CtcHeard(*network(batch.frames, batch.lengths))
-    encoded, lengths = network.encoder(batch.frames, batch.lengths)
-    logits = network.join(encoded, network.predict(batch.targets, batch.target_lengths))
+        return CtcHeard(*network(batch.frames, batch.lengths, switching))
+    encoded, lengths = network.encode(batch.frames, batch.lengths, switching)
+    predicted = network.predict(batch.targets, batch.target_lengths, switching)
+    logits = network.join(encoded, predicted, switching)
     edges = edge_log_probs(logits, batch.targets, lengths, batch.target_lengths)
     ctc = None if network.ctc is None or ctc_share == 0.0 else CtcHeard(network.ctc(encoded), lengths)
     return TransducerHeard(edges, lengths, batch.target_lengths, ctc, ctc_share)
