@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from sparrot.sparsity import BlockGrid, BlockShape, Evidence, Magnitude, WeightChange, WeightGradient
+from sparrot.sparsity import (
+    BlockGrid,
+    BlockShape,
+    Evidence,
+    Magnitude,
+    WeightChange,
+    WeightGradient,
+    WeightGradientSum,
+)
 from sparsity.plain import Cell, cells_of_blocks
 
 GRIDS = [
@@ -32,14 +40,15 @@ def evidence(grid: BlockGrid) -> Evidence:
     return Evidence(weight, gradient, change.abs())
 
 
-def assert_scores(scores: Tensor, grid: BlockGrid, one_block) -> None:
-    """`scores` are `one_block(cells)` to within (n + 2)·u of it, where all of its n terms are positive."""
+def assert_scores(scores: Tensor, grid: BlockGrid, one_block, size=None) -> None:
+    """`scores` are `one_block(cells)` to within (n + 2)·u of `size(cells)`, the sum of its n terms' absolutes."""
     cut = cells_of_blocks(grid.rows, grid.columns, (grid.block.rows, grid.block.columns), grid.gates)
     assert tuple(scores.shape) == (len(cut), len(cut[0]))
     for r, block_row in enumerate(cut):
         for c, cells in enumerate(block_row):
             exact = one_block(cells)
-            assert abs(scores[r, c].item() - exact) <= (len(cells) + 2) * UNIT_ROUNDOFF * exact
+            bound = (len(cells) + 2) * UNIT_ROUNDOFF * (size or one_block)(cells)
+            assert abs(scores[r, c].item() - exact) <= bound
 
 
 def test_weight_times_gradient_is_a_sum_of_absolutes(evidence: Evidence, grid: BlockGrid):
@@ -49,6 +58,18 @@ def test_weight_times_gradient_is_a_sum_of_absolutes(evidence: Evidence, grid: B
         return math.fsum(abs(w[i][j] * g[i][j]) for i, j in cells)
 
     assert_scores(WeightGradient().score(evidence, grid), grid, one_block)
+
+
+def test_weight_times_gradient_may_be_summed_first(evidence: Evidence, grid: BlockGrid):
+    w, g = evidence.weight.tolist(), evidence.gradient.tolist()
+
+    def one_block(cells: list[Cell]) -> float:
+        return abs(math.fsum(w[i][j] * g[i][j] for i, j in cells))
+
+    def size(cells: list[Cell]) -> float:
+        return math.fsum(abs(w[i][j] * g[i][j]) for i, j in cells)
+
+    assert_scores(WeightGradientSum().score(evidence, grid), grid, one_block, size)
 
 
 @pytest.mark.parametrize(
@@ -77,10 +98,11 @@ def test_weight_change_is_weight_times_how_far_it_moves(evidence: Evidence, grid
     assert_scores(WeightChange().score(evidence, grid), grid, one_block)
 
 
-def test_terms_of_opposite_sign_do_not_cancel():
+def test_terms_of_opposite_sign_cancel_if_they_are_summed_first():
     grid = BlockGrid(2, 1, BlockShape(2, 1))
     evidence = Evidence(torch.tensor([[1.0], [1.0]]), gradient=torch.tensor([[3.0], [-3.0]]))
     assert WeightGradient().score(evidence, grid).item() == 6.0
+    assert WeightGradientSum().score(evidence, grid).item() == 0.0
 
 
 def test_the_default_magnitude_is_the_published_maximum():
@@ -92,7 +114,7 @@ def test_an_unknown_norm_is_refused():
         Magnitude("l3")
 
 
-@pytest.mark.parametrize("criterion", [WeightGradient(), WeightChange()])
+@pytest.mark.parametrize("criterion", [WeightGradient(), WeightGradientSum(), WeightChange()])
 def test_a_criterion_says_which_evidence_it_misses(criterion):
     with pytest.raises(ValueError, match="was given"):
         criterion.score(Evidence(torch.ones(2, 2)), BlockGrid(2, 2, BlockShape(1, 1)))

@@ -3,7 +3,14 @@ import torch
 
 from sparrot.corpora.manifest import read_manifest
 from sparrot.nn import CtcNetwork
-from sparrot.sparsity import BlockShape, CubicSchedule, Magnitude, WeightChange, WeightGradient
+from sparrot.sparsity import (
+    BlockShape,
+    CubicSchedule,
+    Magnitude,
+    WeightChange,
+    WeightGradient,
+    WeightGradientSum,
+)
 from sparrot.train.checkpoint import Checkpoint, Position, Setup, save_checkpoint
 from sparrot.train.config import Config
 from sparrot.train.data import measured_features
@@ -180,6 +187,7 @@ def test_masks_that_never_freeze_and_runs_of_a_few_steps(network):
     ("name", "criterion"),
     [
         ("weight_gradient", WeightGradient()),
+        ("weight_gradient_sum", WeightGradientSum()),
         ("weight_change", WeightChange()),
         ("max", Magnitude("max")),
         ("l1", Magnitude("l1")),

@@ -7,6 +7,7 @@ from sparrot.sparsity.criteria import Evidence as Evidence
 from sparrot.sparsity.criteria import Magnitude as Magnitude
 from sparrot.sparsity.criteria import WeightChange as WeightChange
 from sparrot.sparsity.criteria import WeightGradient as WeightGradient
+from sparrot.sparsity.criteria import WeightGradientSum as WeightGradientSum
 from sparrot.sparsity.dynamic import DynamicSparsity as DynamicSparsity
 from sparrot.sparsity.dynamic import MaskUpdate as MaskUpdate
 from sparrot.sparsity.levels import Level as Level

@@ -58,7 +58,7 @@ class Magnitude:
 
 @dataclass(frozen=True)
 class WeightGradient:
-    """‖W · G‖₁ of a block, the change of the loss to first order if the block were dropped.
+    """‖W · G‖₁ of a block: what the loss would change by, to first order, if weights were dropped one by one.
 
         score = Σ |w · g|        (DSNN; the sum of absolutes, not the absolute of the sum)
 
@@ -72,6 +72,22 @@ class WeightGradient:
         if evidence.gradient is None:
             raise ValueError("WeightGradient scores a block by its gradient, and none was given")
         return grid.tiles((evidence.weight * evidence.gradient).abs()).sum(dim=(1, 3))
+
+
+@dataclass(frozen=True)
+class WeightGradientSum:
+    """|Σ w · g| of a block: the other reading of the loss's change, in which weights may cancel (our option).
+
+    w is the weight without its mask, as in `WeightGradient`.
+    """
+
+    needs: ClassVar[Need] = "gradient"
+
+    def score(self, evidence: Evidence, grid: BlockGrid) -> Tensor:
+        """|Σ w · g| of each block; needs `evidence.gradient`."""
+        if evidence.gradient is None:
+            raise ValueError("WeightGradientSum scores a block by its gradient, and none was given")
+        return grid.tiles(evidence.weight * evidence.gradient).sum(dim=(1, 3)).abs()
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from sparrot.sparsity import (
     Ramps,
     WeightChange,
     WeightGradient,
+    WeightGradientSum,
 )
 from sparrot.train.section import Section
 
@@ -48,7 +49,9 @@ class SparsityConfig(Section):
         "none before its masks.",
     )
     mask_every: int = Field(default=100, ge=1, description="Steps between mask updates.")
-    criterion: Literal["weight_gradient", "weight_change", "max", "l1", "l2"] = "weight_gradient"
+    criterion: Literal["weight_gradient", "weight_gradient_sum", "weight_change", "max", "l1", "l2"] = (
+        "weight_gradient"
+    )
     gradient: Literal["full", "accumulated", "straight_through"] = Field(
         default="full",
         description="That scores a block: the full model's; the sum that the optimiser gets; or the sum over "
@@ -163,6 +166,8 @@ class SparsityConfig(Section):
         match self.criterion:
             case "weight_gradient":
                 return WeightGradient()
+            case "weight_gradient_sum":
+                return WeightGradientSum()
             case "weight_change":
                 return WeightChange()
             case norm:
