@@ -41,7 +41,7 @@ def evidence(grid: BlockGrid) -> Evidence:
 
 
 def assert_scores(scores: Tensor, grid: BlockGrid, one_block, size=None) -> None:
-    """`scores` are `one_block(cells)` to within (n + 2)·u of `size(cells)`, the sum of its n terms' absolutes."""
+    """`scores` are `one_block(cells)` to within (n + 2)·u of `size(cells)`, the sum of absolute terms."""
     cut = cells_of_blocks(grid.rows, grid.columns, (grid.block.rows, grid.block.columns), grid.gates)
     assert tuple(scores.shape) == (len(cut), len(cut[0]))
     for r, block_row in enumerate(cut):
