@@ -1,8 +1,13 @@
 """Ways of training that Hypothesis draws."""
 
-from hypothesis import strategies as st
+from collections.abc import Iterator
 
-from sparrot.sparsity import BlockShape, DynamicOptions, Levels
+import torch
+from hypothesis import reject
+from hypothesis import strategies as st
+from torch import nn
+
+from sparrot.sparsity import BlockShape, CubicSchedule, DynamicOptions, DynamicSparsity, Levels
 
 
 @st.composite
@@ -22,3 +27,27 @@ def ramps(draw: st.DrawFn) -> tuple[Levels, BlockShape, DynamicOptions, int]:
         mask_every=1,
     )
     return Levels(full={}, **targets), block, options, draw(st.integers(0, 2**31))
+
+
+def updates(ramp: tuple[Levels, BlockShape, DynamicOptions, int]) -> Iterator[DynamicSparsity]:
+    """A sparsity after each of 8 updates, whose scores are drawn from few values, so that many tie."""
+    levels, block, options, seed = ramp
+    generator = torch.Generator().manual_seed(seed)
+    try:
+        sparsity = DynamicSparsity(
+            nn.ModuleList([nn.Linear(7, 5), nn.RNNCell(3, 6)]),
+            levels,
+            block=block,
+            schedule=CubicSchedule(0, 4),
+            options=options,
+        )
+    except ValueError:  # the blocks are too few for so sparse a level
+        reject()
+    parameters = [target.parameter for target in sparsity.targets]
+    for _ in range(8):
+        with sparsity.at("full"):
+            torch.autograd.backward(
+                parameters, [torch.randint(0, 3, p.shape, generator=generator).float() for p in parameters]
+            )
+        sparsity.step()
+        yield sparsity

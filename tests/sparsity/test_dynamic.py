@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, reject, settings
+from hypothesis import given, settings
 from torch import Tensor, nn
 
 from sparrot.sparsity import (
@@ -21,7 +21,7 @@ from sparrot.sparsity import (
     WeightGradient,
 )
 from sparsity import plain
-from sparsity.strategies import ramps
+from sparsity.strategies import ramps, updates
 
 NO_RAMP = CubicSchedule(0, 1)
 HALF = Levels(large={}, small={"fc": 0.5})
@@ -312,25 +312,8 @@ def test_what_a_frozen_level_keeps_stays_in_the_denser_ones_whatever_it_scores()
 def test_a_sparser_level_keeps_a_subset_all_along_the_ramp(
     ramp: tuple[Levels, BlockShape, DynamicOptions, int],
 ):
-    levels, block, options, seed = ramp
-    generator = torch.Generator().manual_seed(seed)
-    try:
-        sparsity = DynamicSparsity(
-            nn.ModuleList([nn.Linear(7, 5), nn.RNNCell(3, 6)]),
-            levels,
-            block=block,
-            schedule=CubicSchedule(0, 4),
-            options=options,
-        )
-    except ValueError:  # the blocks are too few for so sparse a level
-        reject()
-    parameters = [target.parameter for target in sparsity.targets]
-    for _ in range(8):
-        with sparsity.at("full"):
-            torch.autograd.backward(
-                parameters, [torch.randint(0, 3, p.shape, generator=generator).float() for p in parameters]
-            )
-        sparsity.step()
+    levels = ramp[0]
+    for sparsity in updates(ramp):
         for denser, sparser in itertools.pairwise(levels):
             dense, sparse = sparsity.masks(denser), sparsity.masks(sparser)
             assert all(sparse[name].is_within(dense[name]) for name in sparse)

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, reject, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -20,34 +20,10 @@ from sparrot.sparsity import (
     Magnitude,
     Path,
 )
-from sparsity.strategies import ramps
+from sparsity.strategies import ramps, updates
 
 THREE = Levels(large={}, medium={"fc": 0.5}, small={"fc": 0.75})
 FIVE = Levels(full={}, a={"fc": 0.2}, b={"fc": 0.4}, c={"fc": 0.6}, d={"fc": 0.8})
-
-
-def trained(ramp: tuple[Levels, BlockShape, DynamicOptions, int]) -> DynamicSparsity:
-    """A model whose masks have grown by scores drawn from few values, so that many are equal."""
-    levels, block, options, seed = ramp
-    generator = torch.Generator().manual_seed(seed)
-    try:
-        sparsity = DynamicSparsity(
-            nn.ModuleList([nn.Linear(7, 5), nn.RNNCell(3, 6)]),
-            levels,
-            block=block,
-            schedule=CubicSchedule(0, 4),
-            options=options,
-        )
-    except ValueError:  # the blocks are too few for so sparse a level
-        reject()
-    parameters = [target.parameter for target in sparsity.targets]
-    for _ in range(8):
-        with sparsity.at("full"):
-            torch.autograd.backward(
-                parameters, [torch.randint(0, 3, p.shape, generator=generator).float() for p in parameters]
-            )
-        sparsity.step()
-    return sparsity
 
 
 def n_dropped(masks: dict[str, BlockMask]) -> int:
@@ -57,7 +33,7 @@ def n_dropped(masks: dict[str, BlockMask]) -> int:
 @settings(deadline=None, max_examples=40)
 @given(ramps(), st.data())
 def test_every_level_is_a_point_and_points_are_nested(ramp, data: st.DataObject):
-    sparsity = trained(ramp)
+    *_, sparsity = updates(ramp)
     names = tuple(sparsity.levels)
     last = len(names) - 1
     for point, level in enumerate(names):
