@@ -11,6 +11,7 @@ from typing import NamedTuple, Optional
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from reference_bias import Bias
 from sparrot.engine.hypothesis import Hypothesis, TokenHit
 from sparrot.text import BLANK
 
@@ -70,6 +71,10 @@ class GreedyDecoder:
     def hypothesis(self) -> Hypothesis:
         """The tokens so far; the score is that of the best alignment."""
         return Hypothesis(tuple(self._hits), self._log_prob)
+
+    def final_hypotheses(self) -> tuple[Hypothesis, ...]:
+        """The same if the segment ends here."""
+        return (self.hypothesis(),)
 
     def _go_on(self, token: int, log_prob: float, level: str) -> None:
         if token == BLANK:
@@ -214,6 +219,15 @@ class Labelling:
         if path.log_prob > self.to_token.log_prob:
             self.to_token = path
 
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """Its tokens alone."""
+        tokens, prefix = [], self.prefix
+        while prefix.parent is not None:
+            tokens.append(prefix.token)
+            prefix = prefix.parent
+        return tuple(reversed(tokens))
+
     def before(self, number: int) -> Prefix:
         """Its tokens up to the last that lies before frame `number`."""
         prefix, hits = self.prefix, self._best().hits
@@ -221,13 +235,13 @@ class Labelling:
             prefix, hits = prefix.parent, hits.before
         return prefix
 
-    def hypothesis(self) -> Hypothesis:
+    def hypothesis(self, bias: float) -> Hypothesis:
         """Its tokens, where its most probable alignment has them, and its score."""
         tokens, hits = [], self._best().hits
         while hits is not None:
             tokens.append(hits.last)
             hits = hits.before
-        return Hypothesis(tuple(reversed(tokens)), self.total)
+        return Hypothesis(tuple(reversed(tokens)), self.total + bias)
 
     def _best(self) -> Path:
         return self.to_blank if self.to_blank.log_prob >= self.to_token.log_prob else self.to_token
@@ -255,6 +269,7 @@ class PrefixBeamDecoder:
 
     beam:          labellings kept after a frame; of equals the unextended before the extended, then
                    the one ranked higher before the frame, then the lowest token.
+    bias:          what is added to the scores by which labellings are ranked.
     token_floor:   labellings grow by the frame's best token and by those with at least this
                    log-probability (-7 is 0.1 %).
     margin:        labellings this far (log) below the best are given up.
@@ -269,11 +284,18 @@ class PrefixBeamDecoder:
     """
 
     def __init__(
-        self, beam: int = 8, *, token_floor: float = -7.0, margin: float = 10.0, settle_frames: int = 50
+        self,
+        beam: int = 8,
+        bias: Bias | None = None,
+        *,
+        token_floor: float = -7.0,
+        margin: float = 10.0,
+        settle_frames: int = 50,
     ) -> None:
         if beam < 1:
             raise ValueError(f"a beam search keeps at least 1 hypothesis; got a beam of {beam}")
         self.beam, self.token_floor = beam, token_floor
+        self.bias = bias
         self.margin, self.settle_frames = margin, settle_frames
         self.reset()
 
@@ -306,11 +328,18 @@ class PrefixBeamDecoder:
 
     def hypothesis(self) -> Hypothesis:
         """The most probable labelling so far."""
-        return self._kept[0].hypothesis()
+        return self._kept[0].hypothesis(self._bias(self._kept[0]))
 
     def hypotheses(self) -> tuple[Hypothesis, ...]:
         """All that are kept, the most probable first."""
-        return tuple(labelling.hypothesis() for labelling in self._kept)
+        return tuple(each.hypothesis(self._bias(each)) for each in self._kept)
+
+    def final_hypotheses(self) -> tuple[Hypothesis, ...]:
+        """The same if the segment ends here."""
+        if self.bias is None:
+            return self.hypotheses()
+        finals = [each.hypothesis(self.bias.final(each.tokens)) for each in self._kept]
+        return tuple(sorted(finals, key=lambda each: each.log_prob, reverse=True))
 
     def _worthwhile(self, row: NDArray[np.float64]) -> list[int]:
         """The tokens by which labellings may grow, rising."""
@@ -328,12 +357,16 @@ class PrefixBeamDecoder:
                 if longer is not None:
                     longer.join(labelling, frame)
                 else:
-                    candidates.append(_Candidate(labelling.score_with(token, frame), labelling, token))
-        unextended = [_Candidate(stay.total, stay, None) for stay in stays.values()]
+                    score = labelling.score_with(token, frame) + self._bias(labelling, token)
+                    candidates.append(_Candidate(score, labelling, token))
+        unextended = [_Candidate(stay.total + self._bias(stay), stay, None) for stay in stays.values()]
         best = nlargest(self.beam, unextended + candidates, key=_score)  # of equals the first
         limit = best[0].score - self.margin
         likely = [candidate.labelling_at(frame) for candidate in best if limit <= candidate.score > -inf]
         self._keep(likely)
+
+    def _bias(self, labelling: Labelling, *more: int) -> float:
+        return 0.0 if self.bias is None else self.bias.score((*labelling.tokens, *more))
 
     def _keep(self, likely: list[Labelling]) -> None:
         """Keeps those that agree with the best, the first, in all that lies `settle_frames` back."""

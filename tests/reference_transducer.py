@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 import rounding
+from reference_bias import Bias
 from reference_ctc import add, log_softmax
 from rounding import Rounded
 from sparrot.architecture import Layer, Recurrent, Shape, Transducer, Window
@@ -63,8 +64,11 @@ class Sequence:
 class BeamSearch:
     """See `sparrot.engine.transducer.TransducerBeamDecoder`."""
 
-    def __init__(self, model: Model, beam=4, *, margin=10.0, settle_frames=50) -> None:
+    def __init__(
+        self, model: Model, beam=4, bias: Bias | None = None, *, margin=10.0, settle_frames=50
+    ) -> None:
         self.model, self.beam = model, beam
+        self.bias = bias
         self.margin, self.settle_frames = margin, settle_frames
         self.kept: dict[tuple[int, ...], Sequence] = {}  # the best first
         self.n_frames = 0
@@ -96,19 +100,32 @@ class BeamSearch:
                     met.best = max(met.best, path, key=lambda each: each.log_prob)
                 else:
                     grown.append((longer, Sequence(total, path, sequence.known)))
-        ranked = sorted([*stayed.items(), *grown], key=lambda each: each[1].total, reverse=True)[: self.beam]
-        limit = ranked[0][1].total - self.margin
+        ranked = sorted([*stayed.items(), *grown], key=self.score, reverse=True)[: self.beam]
+        limit = self.score(ranked[0]) - self.margin
         first = ranked[0][1].best.hits
         settled = tuple(hit.id for hit in first if hit.frame < self.n_frames - self.settle_frames)
         before, self.kept = self.kept, {}
         for tokens, sequence in ranked:
-            if sequence.total >= limit and tokens[: len(settled)] == settled:
+            if self.score((tokens, sequence)) >= limit and tokens[: len(settled)] == settled:
                 self.kept[tokens] = sequence
                 if tokens not in before:
                     sequence.known = self.model.predict(number, tokens[-1], sequence.known)
 
+    def score(self, kept: tuple[tuple[int, ...], Sequence]) -> float:
+        tokens, sequence = kept
+        return sequence.total if self.bias is None else sequence.total + self.bias.score(tokens)
+
     def hypotheses(self) -> tuple[Hypothesis, ...]:
-        return tuple(Hypothesis(s.best.hits, s.total) for s in self.kept.values()) or (Hypothesis((), 0.0),)
+        found = [Hypothesis(kept[1].best.hits, self.score(kept)) for kept in self.kept.items()]
+        return tuple(found) or (Hypothesis((), 0.0),)
+
+    def final_hypotheses(self) -> tuple[Hypothesis, ...]:
+        if self.bias is None or not self.kept:
+            return self.hypotheses()
+        found = [
+            Hypothesis(s.best.hits, s.total + self.bias.final(tokens)) for tokens, s in self.kept.items()
+        ]
+        return tuple(sorted(found, key=lambda each: each.log_prob, reverse=True))
 
     @property
     def n_stable(self) -> int:
@@ -125,21 +142,35 @@ class BeamSearch:
 
 
 def greedy(
-    model: Model, frames, level: ModelLevel, blank_penalty: float = 0.0, max_symbols: int = 1
+    model: Model,
+    frames,
+    level: ModelLevel,
+    blank_penalty: float = 0.0,
+    max_symbols: int = 1,
+    bias: Bias | None = None,
 ) -> Hypothesis:
-    """The best tokens of every frame, of equals the lowest."""
+    """The best tokens of every frame, of equals the lowest; see `TransducerGreedyDecoder`."""
     known, hits, total = model.start(level.number), [], 0.0
+
+    def gain(token: int) -> float:
+        """What a token adds to the bias, if it does."""
+        if bias is None or token == 0:
+            return 0.0
+        said = tuple(hit.id for hit in hits)
+        return max(bias.score((*said, token)) - bias.score(said), 0.0)
+
     for number, frame in enumerate(np.asarray(frames, np.float32)):
         for _ in range(max_symbols):
             row = model.log_probs(level.number, frame, known)
             row[0] -= blank_penalty
-            token = row.index(max(row))
+            token = max(range(len(row)), key=lambda k: row[k] + gain(k))
             total += row[token]
             if token == 0:
                 break
             hits.append(TokenHit(token, number, row[token], level.name))
             known = model.predict(level.number, token, known)
-    return Hypothesis(tuple(hits), total)
+    score = 0.0 if bias is None else bias.score(tuple(hit.id for hit in hits))
+    return Hypothesis(tuple(hits), total + score)
 
 
 def sequences(model: Model, frames, n_tokens: int) -> dict[tuple[int, ...], float]:

@@ -255,6 +255,30 @@ def train_elsewhere(**options: object) -> bytes:
     return written.getvalue()
 
 
+def spelled(tokens: Tokens, ids: list[int]) -> str:
+    assert len(tokens.spellings) == tokens.n_tokens
+    return b"".join(tokens.spellings[i] for i in [BLANK, *ids]).decode()
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_spellings_join_to_the_text(pieces: SentencePieceTokens, text: str):
+    characters = CharacterTokens.of(TEXTS)
+    assert spelled(characters, characters.encode(text)) == text
+    assert spelled(pieces, pieces.encode(text)) == f" {text}"
+
+
+def test_pieces_of_bytes_spell_them_and_control_pieces_nothing():
+    written = io.BytesIO()
+    options = {"byte_fallback": True, "unk_id": 0, "bos_id": 1, "eos_id": -1, "hard_vocab_limit": False}
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXTS), model_writer=written, vocab_size=310, minloglevel=2, **options
+    )
+    tokens = SentencePieceTokens(written.getvalue())
+    ids = tokens.encode("café £")
+    assert len(ids) > len("café £")
+    assert spelled(tokens, [1, *ids]) == " café £"
+
+
 def test_a_foreign_model_without_a_leading_space_mark_is_understood():
     tokens = SentencePieceTokens(train_elsewhere(add_dummy_prefix=False, remove_extra_whitespaces=False))
     ids = tokens.encode("the cat sat")

@@ -44,6 +44,9 @@ class CtcDecoder {
   virtual std::vector<Hypothesis> Hypotheses() const = 0;
   virtual Hypothesis Best() const = 0;
 
+  // The same if the segment ends here.
+  virtual std::vector<Hypothesis> Finals() const = 0;
+
   virtual Storage storage() const = 0;
 
  protected:

@@ -16,6 +16,7 @@ class GreedyDecoder final : public CtcDecoder {
   std::size_t n_tokens() const override { return best_.tokens.size(); }
   std::size_t n_stable() const override { return best_.tokens.size(); }
   std::vector<Hypothesis> Hypotheses() const override { return {best_}; }
+  std::vector<Hypothesis> Finals() const override { return {best_}; }
   Hypothesis Best() const override { return best_; }
   Storage storage() const override {
     return {0, best_.tokens.size(), best_.tokens.capacity() * sizeof(TokenHit)};

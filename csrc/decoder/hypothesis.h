@@ -1,6 +1,7 @@
 // What a decoder believes: tokens, where each was emitted and how sure it is.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -22,11 +23,18 @@ struct TokenHit {
   double log_prob;
 };
 
-// The tokens of a segment and the natural logarithm of their score.
+// The tokens of a segment and the natural logarithm of their score, bias included.
 struct Hypothesis {
   std::vector<TokenHit> tokens;
   double log_prob;
 };
+
+// The best first, equals as they were.
+inline void SortByScore(std::vector<Hypothesis>& hypotheses) {
+  std::stable_sort(
+      hypotheses.begin(), hypotheses.end(),
+      [](const Hypothesis& a, const Hypothesis& b) { return a.log_prob > b.log_prob; });
+}
 
 // What a search stores: nodes of its tree of prefixes, hits of its alignments, bytes of memory.
 struct Storage {

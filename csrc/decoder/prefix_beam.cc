@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "decoder/log_probs.h"
 
@@ -28,8 +29,10 @@ const PrefixBeamOptions& Checked(const PrefixBeamOptions& options) {
 
 }  // namespace
 
-PrefixBeamDecoder::PrefixBeamDecoder(const PrefixBeamOptions& options)
+PrefixBeamDecoder::PrefixBeamDecoder(const PrefixBeamOptions& options,
+                                     std::shared_ptr<const Bias> bias)
     : options_(Checked(options)), best_(static_cast<std::size_t>(options.beam), options.margin) {
+  if (bias != nullptr) bias_.emplace(std::move(bias));
   Restart();
 }
 
@@ -38,7 +41,8 @@ void PrefixBeamDecoder::Restart() {
   tree_.Clear();
   const PrefixTree::Prefix empty = tree_.Hold(tree_.root());
   tree_.SetRank(empty, 0);
-  kept_.assign(1, {empty, 0.0, kImpossible, 0.0, {0.0, HitLists::kEmpty}, {}});
+  const auto bias = bias_ ? bias_->Start() : BiasScorer::State{};
+  kept_.assign(1, {empty, 0.0, kImpossible, 0.0, {0.0, HitLists::kEmpty}, {}, bias});
 }
 
 std::size_t PrefixBeamDecoder::n_stable() const {
@@ -48,31 +52,44 @@ std::size_t PrefixBeamDecoder::n_stable() const {
 }
 
 Hypothesis PrefixBeamDecoder::Best() const {
-  return {hits_.InOrder(kept_.front().best().hits), kept_.front().total};
+  return {hits_.InOrder(kept_.front().best().hits), kept_.front().total + BiasOf(kept_.front())};
 }
 
 std::vector<Hypothesis> PrefixBeamDecoder::Hypotheses() const {
   std::vector<Hypothesis> hypotheses;
   for (const Labelling& labelling : kept_) {
-    hypotheses.push_back({hits_.InOrder(labelling.best().hits), labelling.total});
+    hypotheses.push_back({hits_.InOrder(labelling.best().hits), labelling.total + BiasOf(labelling)});
   }
   return hypotheses;
 }
 
+std::vector<Hypothesis> PrefixBeamDecoder::Finals() const {
+  std::vector<Hypothesis> finals = Hypotheses();
+  if (!bias_) return finals;
+  for (std::size_t rank = 0; rank < kept_.size(); ++rank) {
+    finals[rank].log_prob = kept_[rank].total + bias_->ScoreAtEnd(kept_[rank].bias);
+  }
+  SortByScore(finals);
+  return finals;
+}
+
 void PrefixBeamDecoder::Step(const Frame& frame) {
+  if (bias_) bias_->CheckTokens(frame.log_probs.size());
   FindWorthwhile(frame);
   Repeat(frame);
   Join(frame);
   best_.Clear();
   for (std::uint32_t rank = 0; rank < kept_.size(); ++rank) {
-    best_.Offer({stays_[rank].total, rank, kBlank});
+    best_.Offer({stays_[rank].total + BiasOf(kept_[rank]), rank, kBlank});
   }
   OfferGrown(frame);
   next_.clear();
-  for (const Candidate& candidate : best_.Sorted()) {
+  const std::vector<Candidate>& made_of = best_.Sorted();
+  for (const Candidate& candidate : made_of) {
     next_.push_back(candidate.token == kBlank ? Stayed(candidate.rank, frame)
                                               : Grown(candidate, frame));
   }
+  if (bias_) AdvanceBias(made_of);
   KeepSettled(next_, frame.number - options_.settle_frames);
 }
 
@@ -112,7 +129,7 @@ void PrefixBeamDecoder::Join(const Frame& frame) {
     if (rank == PrefixTree::kNotKept || !(frame[token] >= floor_)) continue;
     const Labelling& shorter = kept_[rank];
     Stay& stay = stays_[i];
-    stay.p_token = LogAdd(stay.p_token, GrownScore(shorter, token, frame));
+    stay.p_token = LogAdd(stay.p_token, GrownProb(shorter, token, frame));
     stay.total = LogAdd(stay.p_blank, stay.p_token);
     const double log_prob = PathBefore(shorter, token).log_prob + frame[token];
     if (log_prob > stay.to_token) {
@@ -126,7 +143,8 @@ void PrefixBeamDecoder::OfferGrown(const Frame& frame) {
   for (std::uint32_t rank = 0; rank < kept_.size(); ++rank) {
     const Labelling& shorter = kept_[rank];
     for (const std::int32_t token : worthwhile_) {
-      const double score = GrownScore(shorter, token, frame);
+      const double bias = bias_ ? bias_->ScoreWith(shorter.bias, token) : 0.0;
+      const double score = GrownProb(shorter, token, frame) + bias;
       if (!best_.Admits(score)) continue;
       const PrefixTree::Prefix longer = tree_.FindChild(shorter.prefix, token);
       const bool is_joined =
@@ -134,6 +152,15 @@ void PrefixBeamDecoder::OfferGrown(const Frame& frame) {
       if (!is_joined) best_.Offer({score, rank, token});
     }
   }
+}
+
+// Lets the bias of `next_` go on by the tokens that it was made of.
+void PrefixBeamDecoder::AdvanceBias(const std::vector<Candidate>& made_of) {
+  steps_.clear();
+  for (std::size_t i = 0; i < next_.size(); ++i) {
+    steps_.push_back({&next_[i].bias, made_of[i].token});
+  }
+  bias_->Advance(steps_);
 }
 
 // Keeps those of `likely` that agree with the first, the best, in all before frame `number`.
@@ -158,7 +185,7 @@ void PrefixBeamDecoder::KeepSettled(std::vector<Labelling>& likely, std::int64_t
 }
 
 // Log-probability of the labelling that one more token makes of `shorter`.
-double PrefixBeamDecoder::GrownScore(const Labelling& shorter, std::int32_t token,
+double PrefixBeamDecoder::GrownProb(const Labelling& shorter, std::int32_t token,
                                      const Frame& frame) const {
   return (token == tree_.Token(shorter.prefix) ? shorter.p_blank : shorter.total) + frame[token];
 }
@@ -172,7 +199,8 @@ const PrefixBeamDecoder::Path& PrefixBeamDecoder::PathBefore(const Labelling& sh
 PrefixBeamDecoder::Labelling PrefixBeamDecoder::Stayed(std::uint32_t rank, const Frame& frame) {
   const Labelling& before = kept_[rank];
   const Stay& stay = stays_[rank];
-  Labelling stayed{tree_.Hold(before.prefix), stay.p_blank, stay.p_token, stay.total, {}, {}};
+  Labelling stayed{tree_.Hold(before.prefix), stay.p_blank, stay.p_token, stay.total, {}, {},
+                   before.bias};
   stayed.to_blank = {stay.to_blank, hits_.Share(before.best().hits)};
   if (stay.grown_from != PrefixTree::kNotKept) {
     const std::int32_t token = tree_.Token(before.prefix);
@@ -191,7 +219,8 @@ PrefixBeamDecoder::Labelling PrefixBeamDecoder::Grown(const Candidate& candidate
   const Path path{before.log_prob + frame[candidate.token],
                   hits_.Add(frame.Hit(candidate.token), before.hits)};
   const PrefixTree::Prefix prefix = tree_.HoldChild(shorter.prefix, candidate.token);
-  return {prefix, kImpossible, candidate.score, candidate.score, {}, path};
+  const double log_prob = GrownProb(shorter, candidate.token, frame);
+  return {prefix, kImpossible, log_prob, log_prob, {}, path, shorter.bias};
 }
 
 // One more frame of the last token, whose hit moves there if it is more probable there.

@@ -4,9 +4,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <memory>
+#include <optional>
 #include <vector>
 
 #include "decoder/best_candidates.h"
+#include "decoder/bias.h"
 #include "decoder/ctc_decoder.h"
 #include "decoder/hit_lists.h"
 #include "decoder/prefix_tree.h"
@@ -33,13 +36,15 @@ struct PrefixBeamOptions {
 //     p_n'(l)  = p_n(l) y[e] + what grows into it
 //     p_n'(lc) = (p_b(l) + p_n(l)) y[c],   for c = e only p_b(l) y[c]
 //
+// Labellings are ranked by (p_b + p_n) exp(bias), their bias being a function of their tokens.
+//
 // A token's frame is that of its highest probability along its run, the first of equals, in the
 // labelling's most probable alignment. Memory grows by the tokens alone: labellings share theirs.
 class PrefixBeamDecoder final : public CtcDecoder {
  public:
   // Throws std::invalid_argument, with a sentence, if the beam is under 1, the margin or the frames
-  // to settle are negative, or one of them or the floor is NaN.
-  explicit PrefixBeamDecoder(const PrefixBeamOptions& options);
+  // to settle are negative, or one of them or the floor is NaN. `bias` may be null.
+  PrefixBeamDecoder(const PrefixBeamOptions& options, std::shared_ptr<const Bias> bias);
 
   std::size_t n_tokens() const override { return tree_.Depth(kept_.front().prefix); }
 
@@ -47,6 +52,7 @@ class PrefixBeamDecoder final : public CtcDecoder {
   std::size_t n_stable() const override;
 
   std::vector<Hypothesis> Hypotheses() const override;
+  std::vector<Hypothesis> Finals() const override;
   Hypothesis Best() const override;
   Storage storage() const override {
     return {tree_.size(), hits_.size(), tree_.bytes() + hits_.bytes()};
@@ -66,6 +72,7 @@ class PrefixBeamDecoder final : public CtcDecoder {
     PrefixTree::Prefix prefix;
     double p_blank, p_token, total;
     Path to_blank, to_token;
+    BiasScorer::State bias;
 
     const Path& best() const {
       return to_blank.log_prob >= to_token.log_prob ? to_blank : to_token;
@@ -88,9 +95,13 @@ class PrefixBeamDecoder final : public CtcDecoder {
   void Repeat(const Frame& frame);
   void Join(const Frame& frame);
   void OfferGrown(const Frame& frame);
+  void AdvanceBias(const std::vector<Candidate>& made_of);
   void KeepSettled(std::vector<Labelling>& likely, std::int64_t number);
 
-  double GrownScore(const Labelling& shorter, std::int32_t token, const Frame& frame) const;
+  double BiasOf(const Labelling& labelling) const {
+    return bias_ ? bias_->Score(labelling.bias) : 0.0;
+  }
+  double GrownProb(const Labelling& shorter, std::int32_t token, const Frame& frame) const;
   const Path& PathBefore(const Labelling& shorter, std::int32_t token) const;
 
   Labelling Stayed(std::uint32_t rank, const Frame& frame);
@@ -99,6 +110,7 @@ class PrefixBeamDecoder final : public CtcDecoder {
   void Release(const Labelling& labelling);
 
   PrefixBeamOptions options_;
+  std::optional<BiasScorer> bias_;
   PrefixTree tree_;
   HitLists hits_;
   std::vector<Labelling> kept_;  // the best first
@@ -109,6 +121,7 @@ class PrefixBeamDecoder final : public CtcDecoder {
   std::vector<std::int32_t> worthwhile_;  // tokens by which labellings may grow, rising
   std::vector<Stay> stays_;               // one a kept labelling
   std::vector<Labelling> next_;
+  std::vector<BiasScorer::Step> steps_;
 };
 
 }  // namespace sparrot

@@ -25,15 +25,21 @@ const TransducerBeamOptions& Checked(const TransducerBeamOptions& options) {
 }  // namespace
 
 TransducerBeam::TransducerBeam(std::shared_ptr<const TransducerModel> model,
-                               const TransducerBeamOptions& options)
+                               const TransducerBeamOptions& options,
+                               std::shared_ptr<const Bias> bias)
     : TransducerSearch(std::move(model), static_cast<std::size_t>(Checked(options).beam)),
       options_(options),
-      best_(static_cast<std::size_t>(options.beam), options.margin) {}
+      best_(static_cast<std::size_t>(options.beam), options.margin) {
+  if (bias == nullptr) return;
+  bias_.emplace(std::move(bias));
+  bias_->CheckTokens(vocabulary());
+}
 
 void TransducerBeam::Begin(PredictorCache::Entry start) {
   const PrefixTree::Prefix empty = tree_.Hold(tree_.root());
   tree_.SetRank(empty, 0);
-  kept_.push_back({empty, 0.0, 0.0, HitLists::kEmpty, start});
+  kept_.push_back({empty, 0.0, 0.0, HitLists::kEmpty, start,
+                   bias_ ? bias_->Start() : BiasScorer::State{}});
 }
 
 void TransducerBeam::Restart() {
@@ -65,8 +71,18 @@ Hypothesis TransducerBeam::Best() const {
   return kept_.empty() ? Hypothesis{{}, 0.0} : Shown(kept_.front());
 }
 
+std::vector<Hypothesis> TransducerBeam::Finals() const {
+  std::vector<Hypothesis> finals = Hypotheses();
+  if (!bias_ || kept_.empty()) return finals;
+  for (std::size_t rank = 0; rank < kept_.size(); ++rank) {
+    finals[rank].log_prob = kept_[rank].total + bias_->ScoreAtEnd(kept_[rank].bias);
+  }
+  SortByScore(finals);
+  return finals;
+}
+
 Hypothesis TransducerBeam::Shown(const Sequence& sequence) const {
-  return {hits_.InOrder(sequence.hits), sequence.total};
+  return {hits_.InOrder(sequence.hits), sequence.total + BiasOf(sequence)};
 }
 
 void TransducerBeam::ListRows(std::vector<PredictorCache::Entry>& entries) const {
@@ -78,12 +94,13 @@ bool TransducerBeam::Step(const Frame& frame) {
   MeetOrStay(frame);
   best_.Clear();
   for (std::uint32_t rank = 0; rank < kept_.size(); ++rank) {
-    best_.Offer({stays_[rank].total, rank, kBlank});
+    best_.Offer({stays_[rank].total + BiasOf(kept_[rank]), rank, kBlank});
   }
   OfferGrown(frame);
   next_.clear();
   made_of_ = best_.Sorted();
   for (const Candidate& candidate : made_of_) next_.push_back(Made(candidate, frame));
+  if (bias_) AdvanceBias();
   Keep(frame);
   return true;
 }
@@ -113,8 +130,12 @@ void TransducerBeam::MeetOrStay(const Frame& frame) {
 void TransducerBeam::OfferGrown(const Frame& frame) {
   const auto n_tokens = static_cast<std::int32_t>(vocabulary());
   for (std::uint32_t rank = 0; rank < kept_.size(); ++rank) {
+    const double most = bias_ ? bias_->MostWith(kept_[rank].bias) : 0.0;
     for (std::int32_t token = kBlank + 1; token < n_tokens; ++token) {
-      const double score = kept_[rank].total + frame(rank, token);
+      const double log_prob = kept_[rank].total + frame(rank, token);
+      if (!best_.Admits(log_prob + most)) continue;
+      const double score =
+          bias_ ? log_prob + bias_->ScoreWith(kept_[rank].bias, token) : log_prob;
       if (!best_.Admits(score)) continue;
       const PrefixTree::Prefix longer = tree_.FindChild(kept_[rank].prefix, token);
       const bool is_met = longer != PrefixTree::kNone && tree_.Rank(longer) != PrefixTree::kNotKept;
@@ -129,8 +150,12 @@ TransducerBeam::Sequence TransducerBeam::Made(const Candidate& candidate, const 
   const PredictorCache::Entry predicted = predictor().Hold(before.predicted);
   if (candidate.token != kBlank) {
     const TokenHit hit = frame.Hit(candidate.rank, candidate.token);
-    return {tree_.HoldChild(before.prefix, candidate.token), candidate.score,
-            before.best + hit.log_prob, hits_.Add(hit, before.hits), predicted};
+    return {tree_.HoldChild(before.prefix, candidate.token),
+            before.total + hit.log_prob,
+            before.best + hit.log_prob,
+            hits_.Add(hit, before.hits),
+            predicted,
+            before.bias};
   }
   const Stay& stay = stays_[candidate.rank];
   const HitLists::List hits =
@@ -138,7 +163,16 @@ TransducerBeam::Sequence TransducerBeam::Made(const Candidate& candidate, const 
           ? hits_.Share(before.hits)
           : hits_.Add(frame.Hit(stay.grown_from, tree_.Token(before.prefix)),
                       kept_[stay.grown_from].hits);
-  return {tree_.Hold(before.prefix), stay.total, stay.best, hits, predicted};
+  return {tree_.Hold(before.prefix), stay.total, stay.best, hits, predicted, before.bias};
+}
+
+// Lets the bias of `next_` go on by the tokens that it was made of.
+void TransducerBeam::AdvanceBias() {
+  steps_.clear();
+  for (std::size_t i = 0; i < next_.size(); ++i) {
+    steps_.push_back({&next_[i].bias, made_of_[i].token});
+  }
+  bias_->Advance(steps_);
 }
 
 // Keeps those of `next_` that agree with the first, the best, in all that is settled.

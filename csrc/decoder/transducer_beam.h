@@ -4,9 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "decoder/best_candidates.h"
+#include "decoder/bias.h"
 #include "decoder/hit_lists.h"
 #include "decoder/prefix_tree.h"
 #include "decoder/transducer_search.h"
@@ -28,6 +30,8 @@ struct TransducerBeamOptions {
 //     p'(l)  = p(l) y(l, t)[blank] + what grows into it
 //     p'(lc) = p(l) y(l, t)[c]
 //
+// They are ranked by p exp(bias), their bias being a function of their tokens.
+//
 // Departs from icefall in two points: hypotheses with equal tokens are merged before the best are
 // chosen, not after, so that a full beam of different ones is left; and the best is that of the
 // highest score, not divided by its length.
@@ -36,9 +40,10 @@ struct TransducerBeamOptions {
 // frame is where the most probable alignment has it.
 class TransducerBeam final : public TransducerSearch {
  public:
-  // Throws std::invalid_argument, with a sentence, if an option is out of its range.
-  TransducerBeam(std::shared_ptr<const TransducerModel> model,
-                 const TransducerBeamOptions& options);
+  // Throws std::invalid_argument, with a sentence, if an option is out of its range. `bias` may be
+  // null.
+  TransducerBeam(std::shared_ptr<const TransducerModel> model, const TransducerBeamOptions& options,
+                 std::shared_ptr<const Bias> bias);
 
   std::int64_t trailing_blanks() const override;
   std::size_t n_tokens() const override {
@@ -47,6 +52,7 @@ class TransducerBeam final : public TransducerSearch {
   std::size_t n_stable() const override;
   std::vector<Hypothesis> Hypotheses() const override;
   Hypothesis Best() const override;
+  std::vector<Hypothesis> Finals() const override;
   Storage storage() const override {
     return {tree_.size(), hits_.size(), tree_.bytes() + hits_.bytes() + predictor().bytes()};
   }
@@ -58,6 +64,7 @@ class TransducerBeam final : public TransducerSearch {
     double total, best;
     HitLists::List hits;
     PredictorCache::Entry predicted;
+    BiasScorer::State bias;
   };
 
   // What a sequence becomes at a frame that adds no token; `grown_from` as in PrefixBeamDecoder.
@@ -74,12 +81,17 @@ class TransducerBeam final : public TransducerSearch {
   void MeetOrStay(const Frame& frame);
   void OfferGrown(const Frame& frame);
   Sequence Made(const Candidate& candidate, const Frame& frame);
+  void AdvanceBias();
   void Keep(const Frame& frame);
   void PredictGrown(Level level);
   void Release(const Sequence& sequence);
+  double BiasOf(const Sequence& sequence) const {
+    return bias_ ? bias_->Score(sequence.bias) : 0.0;
+  }
   Hypothesis Shown(const Sequence& sequence) const;
 
   TransducerBeamOptions options_;
+  std::optional<BiasScorer> bias_;
   PrefixTree tree_;
   HitLists hits_;
   std::vector<Sequence> kept_;  // the best first; empty before a segment's first frame
@@ -89,6 +101,7 @@ class TransducerBeam final : public TransducerSearch {
   std::vector<Stay> stays_;
   std::vector<Sequence> next_, before_;
   std::vector<Candidate> made_of_;  // of each of `next_`
+  std::vector<BiasScorer::Step> steps_;
 };
 
 }  // namespace sparrot

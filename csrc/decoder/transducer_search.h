@@ -46,6 +46,9 @@ class TransducerSearch {
   virtual std::vector<Hypothesis> Hypotheses() const = 0;
   virtual Hypothesis Best() const = 0;
 
+  // The same if the segment ends here.
+  virtual std::vector<Hypothesis> Finals() const = 0;
+
   virtual Storage storage() const = 0;
 
   // Contexts of the segment that the predictor was asked for.

@@ -7,6 +7,7 @@ namespace sparrot {
 
 void BindDecoders(nanobind::module_& module);
 void BindKernels(nanobind::module_& module);
+void BindLanguage(nanobind::module_& module);
 void BindNetwork(nanobind::module_& module);
 void BindProducts(nanobind::module_& module);
 void BindStrips(nanobind::module_& module);

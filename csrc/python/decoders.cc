@@ -1,7 +1,9 @@
+#include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/unique_ptr.h>
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 #include "decoder/ctc_decoder.h"
 #include "decoder/greedy.h"
@@ -29,9 +31,9 @@ void AcceptLogits(Ctc& self, const FrameArray<float>& logits, Level level, doubl
 std::unique_ptr<Ctc> Greedy() { return std::make_unique<Ctc>(std::make_unique<GreedyDecoder>()); }
 
 std::unique_ptr<Ctc> PrefixBeam(std::int64_t beam, double token_floor, double margin,
-                                std::int64_t settle_frames) {
+                                std::int64_t settle_frames, std::shared_ptr<Bias> bias) {
   const PrefixBeamOptions options{beam, token_floor, margin, settle_frames};
-  return std::make_unique<Ctc>(std::make_unique<PrefixBeamDecoder>(options));
+  return std::make_unique<Ctc>(std::make_unique<PrefixBeamDecoder>(options, std::move(bias)));
 }
 
 }  // namespace
@@ -45,7 +47,7 @@ void BindDecoders(nb::module_& module) {
               nb::arg("blank_penalty"));
   module.def("greedy_decoder", &Greedy);
   module.def("prefix_beam_decoder", &PrefixBeam, nb::arg("beam"), nb::arg("token_floor"),
-             nb::arg("margin"), nb::arg("settle_frames"));
+             nb::arg("margin"), nb::arg("settle_frames"), nb::arg("bias").none());
 }
 
 }  // namespace sparrot

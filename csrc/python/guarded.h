@@ -63,6 +63,12 @@ inline ShownHypothesis Shown(const Hypothesis& hypothesis) {
   return {std::move(hits), hypothesis.log_prob};
 }
 
+inline std::vector<ShownHypothesis> Shown(const std::vector<Hypothesis>& hypotheses) {
+  std::vector<ShownHypothesis> shown;
+  for (const Hypothesis& hypothesis : hypotheses) shown.push_back(Shown(hypothesis));
+  return shown;
+}
+
 // What all searches have in common, whatever they accept.
 template <typename Search>
 void DefineSearch(nanobind::class_<Guarded<Search>>& bound) {
@@ -72,12 +78,10 @@ void DefineSearch(nanobind::class_<Guarded<Search>>& bound) {
     return Shown(self.Do([](const Search& search) { return search.Best(); }));
   });
   bound.def("hypotheses", [](Self& self) {
-    std::vector<ShownHypothesis> shown;
-    for (const Hypothesis& each :
-         self.Do([](const Search& search) { return search.Hypotheses(); })) {
-      shown.push_back(Shown(each));
-    }
-    return shown;
+    return Shown(self.Do([](const Search& search) { return search.Hypotheses(); }));
+  });
+  bound.def("finals", [](Self& self) {
+    return Shown(self.Do([](const Search& search) { return search.Finals(); }));
   });
   bound.def_prop_ro("n_frames", [](Self& self) {
     return self.Do([](const Search& search) { return search.n_frames(); });

@@ -134,15 +134,17 @@ FloatRows Join(const TransducerModel& model, const std::vector<Level>& levels,
 }
 
 std::unique_ptr<Transducer> Greedy(std::shared_ptr<TransducerModel> model,
-                                   std::int64_t max_symbols) {
+                                   std::int64_t max_symbols, std::shared_ptr<Bias> bias) {
   return std::make_unique<Transducer>(
-      std::make_unique<TransducerGreedy>(std::move(model), max_symbols));
+      std::make_unique<TransducerGreedy>(std::move(model), max_symbols, std::move(bias)));
 }
 
 std::unique_ptr<Transducer> Beam(std::shared_ptr<TransducerModel> model, std::int64_t beam,
-                                 double margin, std::int64_t settle_frames) {
+                                 double margin, std::int64_t settle_frames,
+                                 std::shared_ptr<Bias> bias) {
   const TransducerBeamOptions options{beam, margin, settle_frames};
-  return std::make_unique<Transducer>(std::make_unique<TransducerBeam>(std::move(model), options));
+  return std::make_unique<Transducer>(
+      std::make_unique<TransducerBeam>(std::move(model), options, std::move(bias)));
 }
 
 void Accept(Transducer& self, const FrameArray<float>& frames, Level level, double blank_penalty) {
@@ -189,9 +191,10 @@ void BindTransducer(nb::module_& module) {
   decoder.def_prop_ro("n_predicted", [](Transducer& self) {
     return self.Do([](const TransducerSearch& search) { return search.n_predicted(); });
   });
-  module.def("transducer_greedy_decoder", &Greedy, nb::arg("model"), nb::arg("max_symbols"));
+  module.def("transducer_greedy_decoder", &Greedy, nb::arg("model"), nb::arg("max_symbols"),
+             nb::arg("bias").none());
   module.def("transducer_beam_decoder", &Beam, nb::arg("model"), nb::arg("beam"),
-             nb::arg("margin"), nb::arg("settle_frames"));
+             nb::arg("margin"), nb::arg("settle_frames"), nb::arg("bias").none());
   module.def("accept_together", &AcceptAll, nb::arg("pieces"));
 }
 

@@ -115,6 +115,45 @@ def threads() -> int: ...
 def advance(streams: list[NetworkStream], stops: list[int]) -> list[npt.NDArray[np.float32]]:
     """Logits (n, n_tokens) of the next chunk of every stream, each at its own stop; without the GIL."""
 
+class LanguageModel:
+    """See csrc/language/language_model.h."""
+
+    def words(self) -> list[bytes]:
+        """Its vocabulary, in UTF-8, with `<s>`, `</s>` and `<unk>`."""
+    def log_probs(self, sentence: Sequence[bytes]) -> list[float]:
+        """Natural logarithms: of p of each word after `<s>` and those before it, and of the end after all."""
+
+class Ngram(LanguageModel):
+    """An n-gram model with back-off; immutable."""
+
+    @property
+    def order(self) -> int: ...
+    @property
+    def n_ngrams(self) -> int: ...
+    @property
+    def bytes(self) -> int:
+        """Of memory for the n-grams, their words apart."""
+
+def read_arpa(text: npt.NDArray[np.uint8]) -> Ngram:
+    """The model of the bytes of an ARPA file. Raises ValueError, with a sentence, if they are none."""
+
+class Bias:
+    """What is added to the scores of token sequences, see csrc/decoder/bias.h; immutable.
+
+    spellings: what each token adds to a text, the blank first; a space first where a word begins.
+    hotwords:  phrases as the tokens spell them, and their boosts.
+    fusion:    a language model, its scale, a bonus for each word, and what it calls each token if its words
+               are single tokens.
+    Raises ValueError, with a sentence, if a number is out of its range.
+    """
+
+    def __init__(
+        self,
+        spellings: Sequence[bytes],
+        hotwords: Sequence[tuple[bytes, float]],
+        fusion: tuple[LanguageModel, float, float, Sequence[bytes]] | None,
+    ) -> None: ...
+
 class CtcDecoder:
     """A search of csrc/decoder. Levels are numbers of the caller's own; threads that meet in it take turns.
 
@@ -127,6 +166,7 @@ class CtcDecoder:
     def reset(self) -> None: ...
     def best(self) -> tuple[list[tuple[int, int, float, int]], float]: ...
     def hypotheses(self) -> list[tuple[list[tuple[int, int, float, int]], float]]: ...
+    def finals(self) -> list[tuple[list[tuple[int, int, float, int]], float]]: ...
     @property
     def n_frames(self) -> int: ...
     @property
@@ -140,7 +180,9 @@ class CtcDecoder:
         """Nodes of the tree of prefixes, hits of all alignments, bytes of memory."""
 
 def greedy_decoder() -> CtcDecoder: ...
-def prefix_beam_decoder(beam: int, token_floor: float, margin: float, settle_frames: int) -> CtcDecoder: ...
+def prefix_beam_decoder(
+    beam: int, token_floor: float, margin: float, settle_frames: int, bias: Bias | None
+) -> CtcDecoder: ...
 
 class TransducerModel:
     """Predictor and joint network of csrc/decoder/transducer.h, for n hypotheses at levels of their own.
@@ -184,6 +226,7 @@ class TransducerDecoder:
     def reset(self) -> None: ...
     def best(self) -> tuple[list[tuple[int, int, float, int]], float]: ...
     def hypotheses(self) -> list[tuple[list[tuple[int, int, float, int]], float]]: ...
+    def finals(self) -> list[tuple[list[tuple[int, int, float, int]], float]]: ...
     @property
     def n_frames(self) -> int: ...
     @property
@@ -198,9 +241,11 @@ class TransducerDecoder:
     def n_predicted(self) -> int:
         """Contexts of the segment that the predictor was asked for."""
 
-def transducer_greedy_decoder(model: TransducerModel, max_symbols: int) -> TransducerDecoder: ...
+def transducer_greedy_decoder(
+    model: TransducerModel, max_symbols: int, bias: Bias | None
+) -> TransducerDecoder: ...
 def transducer_beam_decoder(
-    model: TransducerModel, beam: int, margin: float, settle_frames: int
+    model: TransducerModel, beam: int, margin: float, settle_frames: int, bias: Bias | None
 ) -> TransducerDecoder: ...
 def accept_together(
     pieces: Sequence[tuple[TransducerDecoder, npt.NDArray[np.float32], int, float]],

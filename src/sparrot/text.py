@@ -75,6 +75,15 @@ class CharacterTokens:
         """Whether the token ends the word before it: only the space does."""
         return self.pieces([token_id]) == [SPACE]
 
+    @cached_property
+    def spellings(self) -> tuple[bytes, ...]:
+        """What each id adds to a text, in UTF-8, a space where a word begins; of the blank nothing.
+
+        Where no symbol is a space, each begins a word.
+        """
+        start = "" if SPACE in self.symbols else SPACE
+        return (b"", *((start + symbol).encode() for symbol in self.symbols))
+
     def words(self, ids: Sequence[int]) -> list[Word]:
         """Each word with the indices of its first and last token; spaces belong to none."""
         text = "".join(self.pieces(ids))
@@ -139,6 +148,16 @@ class SentencePieceTokens:
         """Whether the token begins a word, and so ends the one before it."""
         return self.pieces([token_id])[0].startswith(_WORD_START)
 
+    @cached_property
+    def spellings(self) -> tuple[bytes, ...]:
+        """What each id adds to a text, in UTF-8, a space where a word begins; of the blank nothing.
+
+        Where no piece begins a word, each does.
+        """
+        pieces = self.pieces(range(1, self.n_tokens))
+        start = b"" if any(piece.startswith(_WORD_START) for piece in pieces) else b" "
+        return (b"", *(start + self._written(i, piece) for i, piece in enumerate(pieces, start=1)))
+
     def words(self, ids: Sequence[int]) -> list[Word]:
         """Each word with the indices of its first and last token; a bare ▁ belongs to the word after it."""
         pieces = self.pieces(ids)
@@ -150,6 +169,13 @@ class SentencePieceTokens:
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `tokens_from_json` completes with `model`."""
         return {"kind": self.kind}
+
+    def _written(self, token_id: int, piece: str) -> bytes:
+        if self._processor.is_control(token_id):
+            return b""
+        if self._processor.is_byte(token_id):  # <0x41>
+            return bytes([int(piece[1:-1], 16)])
+        return piece.replace(_WORD_START, SPACE).encode()
 
     @cached_property
     def _processor(self) -> Any:

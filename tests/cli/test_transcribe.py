@@ -76,7 +76,9 @@ def test_decoders(transcribe, decoder):
 @pytest.mark.parametrize(("name", "model"), [("one.wav", "tones.sparrot"), ("frames.npy", "given.sparrot")])
 def test_the_decoder_is_the_one_named(transcribe, monkeypatch, name, model):
     made = []
-    monkeypatch.setattr("sparrot.engine.decoding.PrefixBeamDecoder", lambda beam: made.append(beam) or Deaf())
+    monkeypatch.setattr(
+        "sparrot.engine.decoding.PrefixBeamDecoder", lambda beam, bias: made.append(beam) or Deaf()
+    )
     assert transcribe(name, "--decoder", "beam", "--beam", "4", model=model)[0] == 0
     assert made == [4]
 
@@ -92,6 +94,9 @@ class Deaf:
 
     def hypothesis(self):
         return types.SimpleNamespace(tokens=())
+
+    def final_hypotheses(self):
+        return (self.hypothesis(),)
 
 
 @pytest.mark.parametrize("n", ["0", "-1", "257", "10000"])

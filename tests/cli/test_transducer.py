@@ -1,7 +1,9 @@
 """A transducer's file through every command that takes a model."""
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -10,7 +12,7 @@ from sparrot.cli.main import run
 from sparrot.corpora.manifest import Utterance, write_manifest
 from sparrot.engine import set_threads
 from sparrot.model_file import ModelFile
-from tone_model import RATE_HZ, sound
+from tone_model import RATE_HZ, sound, tone
 from tone_transducer import architecture, write_tone_transducer
 
 SAID = {"ab^ c": "abb c", "c^a": "cca"}
@@ -57,6 +59,93 @@ def test_what_a_frame_may_emit_and_the_blank_costs_is_asked_for(folder, capsys):
     assert [level["deletions"] for level in json.loads(measured)["levels"]] == [3, 3]
     assert run(["transcribe", *named, "--max-symbols", "2", "--decoder", "beam"]) == 2
     assert "at most one token a frame" in capsys.readouterr().err
+
+
+@pytest.fixture
+def doubt(folder) -> tuple[str, ...]:
+    """Two tones at once are a doubt, which is the lower letter's unless something says otherwise."""
+    wave = np.concatenate([sound("a"), tone("b") + tone("c"), np.zeros(RATE_HZ // 5, np.float32)])
+    soundfile.write("doubt.wav", wave, RATE_HZ, "FLOAT")
+    Path("words.txt").write_text("cab :2.5\n\nac\n")
+    Path("words.arpa").write_text(WORDS)
+    utterance = Utterance(id="u", audio_path=Path("doubt.wav"), duration=len(wave) / RATE_HZ, text="ac")
+    write_manifest(Path("doubt.jsonl"), [utterance])
+    return ("doubt.wav", "--model", "tones.sparrot")
+
+
+WORDS = """\\data\\
+ngram 1=5
+
+\\1-grams:
+-99 <s>
+-1 </s>
+-4 <unk>
+-3 ab
+-0.1 ac
+\\end\\
+"""
+
+
+def test_what_is_not_expected_is_taken_for_the_lower_letter(doubt, capsys):
+    assert printed(capsys, "transcribe", *doubt) == "ab\n"
+    assert printed(capsys, "transcribe", *doubt, "--decoder", "beam") == "ab\n"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--hotword", "ac"],
+        ["--hotword", "cab", "--hotword", "ac:3", "--decoder", "beam"],
+        ["--hotwords", "words.txt"],
+        ["--hotword", "a b:0.5", "--hotwords", "words.txt", "--decoder", "beam"],
+        ["--lm", "words.arpa", "--decoder", "beam", "--lm-scale", "1"],
+        ["--lm", "words.arpa", "--decoder", "beam", "--lm-scale", "0.9", "--word-bonus", "2"],
+    ],
+    ids=" ".join,
+)
+def test_hotwords_and_language_models_are_asked_for(doubt, capsys, options):
+    assert printed(capsys, "transcribe", *doubt, *options) == "ac\n"
+    measured = printed(capsys, "eval", *doubt[2:], "--on", "doubt.jsonl", *options, "--json")
+    assert json.loads(measured)["levels"][0]["wer"] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (
+            ["--hotword", "ac:nan"],
+            "the boost of the hotword 'ac' must be a number from -1000 to 1000; got nan",
+        ),
+        (["--hotword", "ac:x"], "a hotword is `phrase` or `phrase:boost`, as in `new york:3.5`; got 'ac:x'"),
+        (["--hotword", "axe"], "cannot prefer the hotword 'axe': no token for 'x' at position 1"),
+        (["--hotword", " "], "the hotword ' ' has no letters"),
+        (["--hotword", "ac", "--hotwords", "words.txt"], "the hotword 'ac' is named twice"),
+        (["--hotwords", "none.txt"], "none.txt: no such file or directory"),
+        (["--hotwords", "0.wav"], "cannot read 0.wav, line 1: byte 5 of the line is not UTF-8 text"),
+        (["--lm", "words.arpa"], "a language model chooses between hypotheses, and greedy search has one: "),
+        (
+            ["--lm-scale", "0.3"],
+            "`lm_scale` and `word_bonus` are those of a language model: give one as `lm`",
+        ),
+        (["--lm", "words.txt", "--decoder", "beam"], "cannot read words.txt as a language model: "),
+        (
+            ["--lm", "other.arpa", "--decoder", "beam"],
+            "the language model other.arpa does not suit this recogn",
+        ),
+        (["--lm", "none.arpa", "--decoder", "beam"], "none.arpa: no such file or directory"),
+    ],
+    ids=lambda given: " ".join(given) if isinstance(given, list) else "",
+)
+@pytest.mark.parametrize("command", ["transcribe", "eval"])
+def test_hotwords_and_models_that_cannot_be_are_refused_in_one_sentence(
+    doubt, capsys, command, options, sentence
+):
+    Path("other.arpa").write_text(WORDS.replace("ab\n", "wx\n").replace("ac\n", "yz\n"))
+    given = doubt if command == "transcribe" else (*doubt[2:], "--on", "doubt.jsonl")
+    assert run([command, *given, *options]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"sparrot: {sentence}")
+    assert told.count("\n") == 1
 
 
 def test_levels_are_measured_on_a_manifest(folder, capsys):

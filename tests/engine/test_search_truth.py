@@ -58,6 +58,7 @@ def state(decoder) -> dict:
         "n_stable": decoder.n_stable,
         "trailing_blanks": decoder.trailing_blanks,
         "n_frames": decoder.n_frames,
+        "finals": decoder.final_hypotheses(),
     }
     if not isinstance(decoder, reference_ctc.GreedyDecoder):
         said["all"] = decoder.hypotheses()

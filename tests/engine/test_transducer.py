@@ -81,6 +81,7 @@ def state(search) -> dict:
         "n_stable": search.n_stable,
         "trailing_blanks": search.trailing_blanks,
         "n_frames": search.n_frames,
+        "finals": search.final_hypotheses(),
     }
 
 

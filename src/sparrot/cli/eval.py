@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sparrot.cli.console import table_console
-from sparrot.cli.decoding import BeamOption, BlankPenaltyOption, Decoder, DecoderOption, MaxSymbolsOption
+from sparrot.cli.decoding import (
+    BeamOption,
+    BlankPenaltyOption,
+    Decoder,
+    DecoderOption,
+    HotwordOption,
+    HotwordsOption,
+    LmOption,
+    LmScaleOption,
+    MaxSymbolsOption,
+    WordBonusOption,
+    given_hotwords,
+    given_lm,
+)
 from sparrot.cli.measuring import chosen_levels, errors_of, measure
 from sparrot.cli.models import model_path
 from sparrot.cli.outputs import check_outputs, write_text
@@ -37,6 +50,11 @@ def evaluate(  # one parameter an option: typer makes the command line of them
     beam: BeamOption = 8,
     max_symbols: MaxSymbolsOption = 1,
     blank_penalty: BlankPenaltyOption = 0.0,
+    hotword: HotwordOption = None,
+    hotwords: HotwordsOption = None,
+    lm: LmOption = None,
+    lm_scale: LmScaleOption = 0.4,
+    word_bonus: WordBonusOption = 1.5,
     threads: Annotated[int, typer.Option(help="Threads that the engine computes on.")] = 1,
     hypotheses: Annotated[
         Path | None, typer.Option(help="File for what was recognised: JSONL, one utterance and level a line.")
@@ -64,7 +82,17 @@ def evaluate(  # one parameter an option: typer makes the command line of them
     path = model_path(model)
     file = ModelFile.open(path)
     _check_files(file, on, hypotheses, write=write)
-    options = DecodingOptions(decoder.value, beam, max_symbols, blank_penalty, endpoints=None)
+    options = DecodingOptions(
+        decoder.value,
+        beam,
+        max_symbols,
+        blank_penalty,
+        given_hotwords(hotword, hotwords),
+        given_lm(lm),
+        lm_scale,
+        word_bonus,
+        endpoints=None,
+    )
     results = measure(file, on, chosen_levels(file, levels), options)
     if as_json:
         described = {"model": file.description.name, "set": on, "levels": [r.to_json() for r in results]}

@@ -34,7 +34,8 @@ def measure(
     utterances = read_sources(_sources(file, on))
     if not any(utterance.text.split() for utterance in utterances):
         raise ValueError(f"the texts of `{on}` have no word, so there is no error rate")
-    with Progress(console=Console(file=sys.stderr), transient=True) as progress:
+    console = Console(file=sys.stderr)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("recognising", total=len(levels) * len(utterances))
         return [
             evaluate_level(file, level, utterances, options, lambda: progress.advance(task))

@@ -12,7 +12,20 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from sparrot.cli.console import json_name
-from sparrot.cli.decoding import BeamOption, BlankPenaltyOption, Decoder, DecoderOption, MaxSymbolsOption
+from sparrot.cli.decoding import (
+    BeamOption,
+    BlankPenaltyOption,
+    Decoder,
+    DecoderOption,
+    HotwordOption,
+    HotwordsOption,
+    LmOption,
+    LmScaleOption,
+    MaxSymbolsOption,
+    WordBonusOption,
+    given_hotwords,
+    given_lm,
+)
 from sparrot.cli.errors import BAD_INPUT, sentence_of, tell
 from sparrot.cli.models import model_path
 from sparrot.cli.outputs import check_outputs, write_text
@@ -55,6 +68,11 @@ def transcribe(  # one parameter an option: typer makes the command line of them
     beam: BeamOption = 8,
     max_symbols: MaxSymbolsOption = 1,
     blank_penalty: BlankPenaltyOption = 0.0,
+    hotword: HotwordOption = None,
+    hotwords: HotwordsOption = None,
+    lm: LmOption = None,
+    lm_scale: LmScaleOption = 0.4,
+    word_bonus: WordBonusOption = 1.5,
     channel: Annotated[str, typer.Option(help="mix averages all channels; 0, 1, … picks one.")] = "mix",
     threads: Annotated[int, typer.Option(help="Threads that the engine computes on.")] = 1,
     output: Annotated[
@@ -70,7 +88,16 @@ def transcribe(  # one parameter an option: typer makes the command line of them
     from sparrot.engine import DecodingOptions, Recognizer, set_threads
 
     set_threads(threads)
-    options = DecodingOptions(decoder.value, beam, max_symbols, blank_penalty)
+    options = DecodingOptions(
+        decoder.value,
+        beam,
+        max_symbols,
+        blank_penalty,
+        given_hotwords(hotword, hotwords),
+        given_lm(lm),
+        lm_scale,
+        word_bonus,
+    )
     path = model_path(model)
     writer = _writer(files, format, output)
     check_outputs(writer.paths(files), [path, *("/dev/stdin" if name == STDIN else name for name in files)])

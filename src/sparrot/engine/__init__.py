@@ -2,6 +2,7 @@
 
 from sparrot.engine.endpoint import EndpointRules
 from sparrot.engine.events import Event, Final, Partial, Word
+from sparrot.engine.language import LanguageModel
 from sparrot.engine.options import DecodingOptions
 from sparrot.engine.recognizer import Recognizer
 from sparrot.engine.stream import Stream, decode_streams
@@ -14,6 +15,7 @@ __all__ = [
     "EndpointRules",
     "Event",
     "Final",
+    "LanguageModel",
     "Latency",
     "Partial",
     "Recognizer",

@@ -75,6 +75,7 @@ class PrefixBeamDecoder(CtcDecoder):
 
     beam:          labellings kept after a frame; of equals the unextended before the extended, then
                    the one ranked higher before the frame, then the lowest token.
+    bias:          what is added to their scores, a function of their tokens.
     token_floor:   labellings grow by the frame's best token and by those with at least this
                    log-probability (-7 is 0.1 %).
     margin:        labellings this far (log) below the best are given up.
@@ -89,9 +90,15 @@ class PrefixBeamDecoder(CtcDecoder):
     """
 
     def __init__(
-        self, beam: int = 8, *, token_floor: float = -7.0, margin: float = 10.0, settle_frames: int = 50
+        self,
+        beam: int = 8,
+        bias: _core.Bias | None = None,
+        *,
+        token_floor: float = -7.0,
+        margin: float = 10.0,
+        settle_frames: int = 50,
     ) -> None:
-        super().__init__(_core.prefix_beam_decoder(beam, token_floor, margin, settle_frames))
+        super().__init__(_core.prefix_beam_decoder(beam, token_floor, margin, settle_frames, bias))
 
 
 def _check_rows(shape: tuple[int, ...]) -> None:

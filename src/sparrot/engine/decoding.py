@@ -6,7 +6,9 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from sparrot._core import Bias
 from sparrot.architecture import Transducer
+from sparrot.engine.bias import bias_of
 from sparrot.engine.decoders import CtcDecoder, GreedyDecoder, PrefixBeamDecoder
 from sparrot.engine.options import DecodingOptions
 from sparrot.engine.prepared import PreparedLevel, PreparedModel
@@ -24,23 +26,35 @@ Chunk: TypeAlias = NDArray[np.float32]
 
 
 def check_options(model: PreparedModel, options: DecodingOptions) -> None:
-    """Nothing; raises ValueError if the options ask for what the model has not."""
-    if options.max_symbols > 1 and not isinstance(model.description.architecture, Transducer):
-        raise ValueError(
-            f"`{model.description.name}` is a CTC model, whose frames emit at most one token, and "
-            f"max_symbols is {options.max_symbols}: leave it at 1, or take a transducer"
-        )
+    """Nothing; raises ValueError if the model cannot decode like that."""
+    _checked_bias(model, options)
 
 
 def new_decoder(model: PreparedModel, options: DecodingOptions) -> Decoder:
     """The decoder that the options ask for, at the start of a segment. Raises as `check_options`."""
-    check_options(model, options)
+    bias = _checked_bias(model, options)
     transducer, is_greedy = model.network.transducer, options.decoder == "greedy"
     if transducer is None:
-        return GreedyDecoder() if is_greedy else PrefixBeamDecoder(options.beam)
+        return GreedyDecoder() if is_greedy else PrefixBeamDecoder(options.beam, bias)
     if is_greedy:
-        return TransducerGreedyDecoder(transducer, options.max_symbols)
-    return TransducerBeamDecoder(transducer, options.beam)
+        return TransducerGreedyDecoder(transducer, options.max_symbols, bias)
+    return TransducerBeamDecoder(transducer, options.beam, bias)
+
+
+def _checked_bias(model: PreparedModel, options: DecodingOptions) -> Bias | None:
+    """What is added to scores."""
+    if not isinstance(model.description.architecture, Transducer):
+        if options.max_symbols > 1:
+            raise ValueError(
+                f"`{model.description.name}` is a CTC model, whose frames emit at most one token, and "
+                f"max_symbols is {options.max_symbols}: leave it at 1, or take a transducer"
+            )
+        if options.boosts and options.decoder == "greedy":
+            raise ValueError(
+                f"`{model.description.name}` is a CTC model, whose greedy search takes the best token of "
+                "every frame by itself: leave out the hotwords, or choose the decoder `beam`"
+            )
+    return bias_of(options, model.description.tokens)
 
 
 class Taken(NamedTuple):

@@ -1,11 +1,18 @@
 """How a stream decodes."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import isfinite
-from typing import Literal
+from typing import Final, Literal
 
 from sparrot.audio import Seconds
 from sparrot.engine.endpoint import EndpointRules
+from sparrot.engine.hotwords import LARGEST, checked_boosts
+from sparrot.engine.language import LanguageModel
+
+LM_SCALE: Final = 0.4
+WORD_BONUS: Final = 1.5
 
 
 @dataclass(frozen=True)
@@ -18,6 +25,12 @@ class DecodingOptions:
                    have at most one, and refuse more.
     blank_penalty: subtracted from the blank's log-probability, beside the level's own: more of it finds
                    tokens that are left out, and some that are not there.
+    hotwords:      phrases that are expected, each with its boost: what every time that it stands in a
+                   text adds to the text's score, in natural logarithms. Without boosts each has
+                   5. Greedy search of a CTC model takes none.
+    lm:            a language model, for beam search.
+    lm_scale:      factor of its log-probabilities.
+    word_bonus:    added to a text's score for each of its words, where there is a language model.
     endpoints:     when a segment ends; None makes the whole stream one segment, whose hypothesis
                    then grows with the stream.
     max_pending_s: audio that may wait for `poll`.
@@ -27,6 +40,10 @@ class DecodingOptions:
     beam: int = 8
     max_symbols: int = 1
     blank_penalty: float = 0.0
+    hotwords: Mapping[str, float] | Sequence[str] = ()
+    lm: LanguageModel | None = None
+    lm_scale: float = LM_SCALE
+    word_bonus: float = WORD_BONUS
     endpoints: EndpointRules | None = field(default_factory=EndpointRules)
     max_pending_s: Seconds = 30.0
 
@@ -46,3 +63,24 @@ class DecodingOptions:
             raise ValueError(f"the blank penalty must be a finite number; got {self.blank_penalty!r}")
         if not self.max_pending_s > 0:
             raise ValueError(f"`max_pending_s` must be over 0 seconds; got {self.max_pending_s!r}")
+        self._check_lm()
+        _ = self.boosts
+
+    @cached_property
+    def boosts(self) -> dict[str, float]:
+        """The boost of each hotword. Raises ValueError as `checked_boosts` says."""
+        return checked_boosts(self.hotwords)
+
+    def _check_lm(self) -> None:
+        if self.lm is None and (self.lm_scale, self.word_bonus) != (LM_SCALE, WORD_BONUS):
+            raise ValueError("`lm_scale` and `word_bonus` are those of a language model: give one as `lm`")
+        if self.lm is not None and self.decoder == "greedy":
+            raise ValueError(
+                "a language model chooses between hypotheses, and greedy search has one: choose the decoder "
+                "`beam`"
+            )
+        if not (0 <= self.lm_scale <= LARGEST and abs(self.word_bonus) <= LARGEST):
+            raise ValueError(
+                f"`lm_scale` is a number from 0 to {LARGEST:g}, and `word_bonus` one from {-LARGEST:g} to "
+                f"{LARGEST:g}; got {self.lm_scale!r} and {self.word_bonus!r}"
+            )

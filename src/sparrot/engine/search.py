@@ -45,6 +45,10 @@ class Search:
         """All that are kept, the most probable first."""
         return tuple(self._shown(*found) for found in self._found.hypotheses())
 
+    def final_hypotheses(self) -> tuple[Hypothesis, ...]:
+        """The same if the segment ends here, which counts for hotwords and language models."""
+        return tuple(self._shown(*found) for found in self._found.finals())
+
     def _shown(self, hits: _Hits, log_prob: float) -> Hypothesis:
         levels = self._levels
         tokens = tuple(TokenHit(id_, frame, p, levels[number]) for id_, frame, p, number in hits)

@@ -91,7 +91,7 @@ class Segments:
         )
 
     def _end(self, reason: Reason) -> list[Final]:
-        words = self._words(self._decoder.hypothesis())
+        words = self._words(self._decoder.final_hypotheses()[0])
         self._decoder.reset()
         self._encoder.restart()
         if not words:
@@ -158,7 +158,7 @@ def decode_at_once(
     (error,) = accept_chunks([Taken(decoder, chunk, prepared, options.blank_penalty)])
     if error is not None:
         raise error
-    words = model.words.words(decoder.hypothesis().tokens, 0)
+    words = model.words.words(decoder.final_hypotheses()[0].tokens, 0)
     return (Final.of(0, words, "finish"),) if words else ()
 
 

@@ -47,14 +47,16 @@ class TransducerGreedyDecoder(TransducerDecoder):
 
     max_symbols: tokens that a frame may emit. After a token that is not the last of them the next is looked
                  for at the same frame, until it is the blank.
+    bias:        of hotwords: a token that goes on in one is preferred by what it adds to the score. None
+                 loses by what it takes back, since there is no other hypothesis to turn to.
 
     1 is what icefall and sherpa-onnx take, and CTC has no other: it costs nothing where tokens are rarer than
     frames. A model whose frames are longer than its shortest tokens needs more (NeMo takes 10).
     Raises ValueError if `max_symbols` is under 1.
     """
 
-    def __init__(self, model: TransducerModel, max_symbols: int = 1) -> None:
-        super().__init__(_core.transducer_greedy_decoder(model, max_symbols))
+    def __init__(self, model: TransducerModel, max_symbols: int = 1, bias: _core.Bias | None = None) -> None:
+        super().__init__(_core.transducer_greedy_decoder(model, max_symbols, bias))
 
 
 class TransducerBeamDecoder(TransducerDecoder):
@@ -72,6 +74,7 @@ class TransducerBeamDecoder(TransducerDecoder):
     model:         predictor and joint network.
     beam:          hypotheses kept after a frame; 1 is greedy search. Of equals the unextended before the
                    extended, then the one ranked higher before the frame, then the lowest token.
+    bias:          what is added to their scores, a function of their tokens.
     margin:        hypotheses this far (log) below the best are given up.
     settle_frames: so are those that part from the best more than this many frames back.
 
@@ -80,9 +83,15 @@ class TransducerBeamDecoder(TransducerDecoder):
     """
 
     def __init__(
-        self, model: TransducerModel, beam: int = 8, *, margin: float = 10.0, settle_frames: int = 50
+        self,
+        model: TransducerModel,
+        beam: int = 8,
+        bias: _core.Bias | None = None,
+        *,
+        margin: float = 10.0,
+        settle_frames: int = 50,
     ) -> None:
-        super().__init__(_core.transducer_beam_decoder(model, beam, margin, settle_frames))
+        super().__init__(_core.transducer_beam_decoder(model, beam, margin, settle_frames, bias))
 
 
 class Piece(NamedTuple):
