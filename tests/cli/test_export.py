@@ -85,7 +85,7 @@ def test_stops_between_the_levels(run_folder, tmp_path, capsys, monkeypatch, opt
         np.testing.assert_equal(file.parameters("small"), plain.parameters("small"))
     sparsities = [stop.overall_sparsity for stop in file.stops]
     assert sparsities == sorted(set(sparsities), reverse=True)
-    middle = f"sparsity={sparsities[2]}"
+    middle = file.level(sparsities[2]).name
     heard = transcripts(out, middle, run_folder)
     assert len({transcript["text"] for transcript in heard}) > 2
     assert {word["level"] for t in heard for s in t["segments"] for word in s["words"]} == {middle}
@@ -195,7 +195,7 @@ def test_a_model_is_cut_in_its_own_place(run_folder, tmp_path):
     ("source", "options", "said"),
     [
         ("run", ["--max-level", "smal"], "no level `smal`: there are large, small. Did you mean `small`?"),
-        ("model", ["--max-level", "smal"], "Did you mean `small`? `sparrot inspect"),
+        ("model", ["--max-level", "smal"], "Did you mean `small`? A number from 0"),
         ("model", [], "is a model file already: to cut it down, name --max-level and --output; to change"),
         ("model", ["--weights", "bf16", "--on", "none"], "there is no set `none`"),
         ("model", ["--weights", "bf16", "--max-level", "smal"], "Did you mean `small`?"),

@@ -59,12 +59,26 @@ def test_level(transcribe):
     assert transcribe("one.wav", "--level", "small") == (0, "ab ab\n", "")
 
 
+def test_a_sparsity_is_the_nearest_stop_and_its_name_is_told(transcribe):
+    told = "level 0.83: the nearest stop is small\n"
+    assert transcribe("one.wav", "--level", "0.83") == (0, "ab ab\n", told)
+
+
+@pytest.mark.parametrize("level", ["1.5", "-0.1", "nan", "83%"])
+def test_what_is_no_sparsity_is_refused(transcribe, level):
+    code, out, err = transcribe("one.wav", "--level", level)
+    assert (code, out) == (2, "")
+    assert f"no level `{level}` in tones.sparrot" in err
+    assert "A number from 0 to 1 means the stop of the nearest sparsity" in err
+
+
 def test_an_unknown_level_is_refused_with_the_nearest(transcribe):
     code, out, err = transcribe("one.wav", "--level", "smal")
     assert (code, out) == (2, "")
     assert err == (
         "sparrot: no level `smal` in tones.sparrot: it holds large (0 %) and small (1 %). "
-        "Did you mean `small`? `sparrot inspect tones.sparrot` lists the levels.\n"
+        "Did you mean `small`? A number from 0 to 1 means the stop of the nearest sparsity, and "
+        "`sparrot inspect tones.sparrot` lists them all.\n"
     )
 
 

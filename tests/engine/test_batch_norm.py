@@ -186,14 +186,14 @@ def test_unnamed_stops_lie_between_the_levels_in_overall_sparsity(tmp_path):
     ends = [level.stop for level in reversed(file.levels)]
     assert n > len(ends) + 2
     for stop in range(n):
-        found = file.parameters(f"sparsity={sparsities[stop]}")["norm.scale"]
+        found = file.parameters(sparsities[stop])["norm.scale"]
         gap = next(i for i in range(2) if ends[i] <= stop <= ends[i + 1])
         low, high = sparsities[ends[gap + 1]], sparsities[ends[gap]]
         share = (sparsities[stop] - low) / (high - low)
         exact = [1.0, 0.5, 0.1][::-1][gap + 1] * (1 - share) + [0.1, 0.5, 1.0][gap] * share
         np.testing.assert_allclose(found, exact, rtol=1e-6)
         frames = features(wide, 3)
-        bounded = rounding.run(wide, file.parameters(f"sparsity={sparsities[stop]}"), frames)
+        bounded = rounding.run(wide, file.parameters(sparsities[stop]), frames)
         assert np.all(abs(network_of(file).run(frames, stop) - bounded.value) <= bounded.error)
 
 

@@ -260,7 +260,8 @@ def test_an_unknown_level_names_the_nearest(tmp_path):
     shown = [f"{level.name} ({100 * level.overall_sparsity:.0f} %)" for level in file.levels]
     expected = (
         f"no level `smal` in {file.path}: it holds {shown[0]}, {shown[1]} and {shown[2]}. "
-        f"Did you mean `small`? `sparrot inspect {file.path}` lists the levels."
+        f"Did you mean `small`? A number from 0 to 1 means the stop of the nearest sparsity, and "
+        f"`sparrot inspect {file.path}` lists them all."
     )
     for use in (
         file.level,
@@ -271,7 +272,7 @@ def test_an_unknown_level_names_the_nearest(tmp_path):
         with pytest.raises(ValueError, match="no level") as caught:
             use("smal")
         assert str(caught.value) == expected
-    with pytest.raises(ValueError, match=r"\)\. `sparrot inspect"):
+    with pytest.raises(ValueError, match=r"\)\. A number from 0 to 1"):
         file.level("zzz")
 
 

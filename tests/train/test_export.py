@@ -44,7 +44,7 @@ def test_stops_between_levels_keep_the_blocks_that_come_first_on_the_path(run_fo
     export(find_checkpoint(run_folder), tmp_path / "m", n_stops=5)
     model, whole = ModelFile.open(tmp_path / "m"), network.matrix_names()
     for stop in model.stops[1:-1]:
-        found = model.parameters(f"sparsity={stop.overall_sparsity}")
+        found = model.parameters(stop.overall_sparsity)
         for name, order in sparsity.path().order.items():
             grid, kept = sparsity.grids[name], torch.from_numpy(found[whole[name]] != 0)
             for row, places in enumerate(order):  # columns are whole by fours, so a row has its own share

@@ -33,7 +33,8 @@ def export(
     stops: Annotated[
         int | None,
         typer.Option(
-            help="Stops of the file, at most 32: those between the levels are asked for as `sparsity=0.8`."
+            help="Stops of the file, at most 32: those between the levels are asked for by their "
+            "sparsity, as in `--level 0.8`."
         ),
     ] = None,
 ) -> None:

@@ -61,7 +61,11 @@ def transcribe(  # one parameter an option: typer makes the command line of them
         Path | None, typer.Option(help="Model file or run folder; the packaged digits if none is named.")
     ] = None,
     level: Annotated[
-        str | None, typer.Option(help="Level of the model; its densest if none is named.")
+        str | None,
+        typer.Option(
+            help="Level of the model, or a number from 0 to 1 for the stop of the nearest sparsity; "
+            "the densest level if none is named."
+        ),
     ] = None,
     format: Annotated[Format, typer.Option(help="json is an object a recording, one a line.")] = Format.TEXT,
     decoder: DecoderOption = Decoder.GREEDY,
@@ -103,6 +107,8 @@ def transcribe(  # one parameter an option: typer makes the command line of them
     check_outputs(writer.paths(files), [path, *("/dev/stdin" if name == STDIN else name for name in files)])
     job = Job(Recognizer.load(path, level), options, _channel(channel))
     job.recognizer.check(options)
+    if level is not None and level != job.recognizer.level:
+        typer.echo(f"level {level}: the nearest stop is {job.recognizer.level}", err=True)
     n_failed = sum(not _transcribed(name, job, writer) for name in files)
     writer.close()
     return BAD_INPUT if n_failed else 0

@@ -10,7 +10,7 @@ from sparrot import _core
 from sparrot.engine.network import Network
 from sparrot.engine.timing import FrameClock
 from sparrot.engine.words import WordMaker
-from sparrot.model_file import FormatError, LevelDescription, ModelFile
+from sparrot.model_file import FormatError, Level, LevelDescription, ModelFile
 
 
 class _Levels(dict[str, LevelDescription]):
@@ -56,6 +56,7 @@ class PreparedModel:
         self._allocate = _huge_pages if weights == "copy" else None
         self._network: Network | None = None
         self._ready: dict[str, PreparedLevel] = {}
+        self._names: dict[Level, str] = {}  # of stops, by the sparsities that were asked for
         self._reading = Lock()
 
     @property
@@ -63,13 +64,19 @@ class PreparedModel:
         """The network, with its sparsest stop at least."""
         return self._network if self._network is not None else self._with_stop(0)
 
-    def check(self, level: str) -> None:
-        """Nothing; raises ValueError if the file holds no such level. Reads nothing."""
-        if level not in self.levels:
-            self._file.level(level)
+    def name(self, level: Level) -> str:
+        """The name of a level, or of the stop that a sparsity means. Reads nothing.
+
+        Raises ValueError if the file holds no such level.
+        """
+        if isinstance(level, str) and level in self.levels:
+            return level
+        if level not in self._names:
+            self._names[level] = self._file.level(level).name
+        return self._names[level]
 
     def __getitem__(self, level: str) -> PreparedLevel:
-        """The level, its weights read from the file if this is the first use of them."""
+        """The level of this name, its weights read from the file if this is the first use of them."""
         ready = self._ready.get(level)
         if ready is None:
             described = self._file.level(level)

@@ -19,7 +19,7 @@ from sparrot.engine.timing import Latency
 from sparrot.engine.transcript import Transcript
 from sparrot.feature_files import read_features
 from sparrot.features import Frames, normalise
-from sparrot.model_file import LevelDescription, ModelFile
+from sparrot.model_file import Level, LevelDescription, ModelFile
 
 PACKAGED_MODEL = Path(__file__).parents[1] / "packaged" / "digits.sparrot"
 
@@ -32,17 +32,16 @@ class Recognizer:
     """
 
     def __init__(
-        self, model: ModelFile, level: str | None = None, *, weights: Literal["copy", "map"] = "copy"
+        self, model: ModelFile, level: Level | None = None, *, weights: Literal["copy", "map"] = "copy"
     ) -> None:
         self._model = PreparedModel(model, weights)
-        self._level = next(iter(self._model.levels)) if level is None else level
-        self._model.check(self._level)
+        self._level = next(iter(self._model.levels)) if level is None else self._model.name(level)
 
     @classmethod
     def load(
         cls,
         path: Path | str | None = None,
-        level: str | None = None,
+        level: Level | None = None,
         *,
         weights: Literal["copy", "map"] = "copy",
         verify: bool = True,
@@ -50,8 +49,8 @@ class Recognizer:
         """The recogniser of a model file.
 
         path:   None is the digits model that comes with the package.
-        level:  of streams and transcripts that name none, and read at once; None is the densest that
-                the file holds.
+        level:  of streams and transcripts that name none, and read at once: a name, or a number from 0 to
+                1 for the stop of the nearest sparsity; None is the densest that the file holds.
         weights: `copy` reads them into huge pages, from which products read fastest; `map` leaves them in
                 the file's pages, which all processes share that map it.
         verify: whether checksums and finiteness are checked; indices always are.
@@ -106,9 +105,9 @@ class Recognizer:
             return own
         return replace(own, resampler=max_held_back(sample_rate_hz, self.sample_rate_hz))
 
-    def prepare(self, level: str) -> None:
+    def prepare(self, level: Level) -> None:
         """Reads a level now, which its first chunk would otherwise wait for."""
-        self._model[level]
+        self._model[self._model.name(level)]
 
     def check(self, options: DecodingOptions) -> None:
         """Nothing; raises ValueError if the model cannot decode like that."""
@@ -116,7 +115,7 @@ class Recognizer:
 
     def stream(
         self,
-        level: str | None = None,
+        level: Level | None = None,
         options: DecodingOptions | None = None,
         *,
         replay: Trace | None = None,
@@ -137,7 +136,7 @@ class Recognizer:
         recording: Recording,
         sample_rate_hz: int | None = None,
         *,
-        level: str | None = None,
+        level: Level | None = None,
         options: DecodingOptions | None = None,
         channel: Channel = "mix",
     ) -> Transcript:
@@ -169,7 +168,7 @@ class Recognizer:
             return Transcript.within(finals, pieces.duration, chosen)
 
     def transcribe_features(
-        self, frames: ArrayLike, *, level: str | None = None, options: DecodingOptions | None = None
+        self, frames: ArrayLike, *, level: Level | None = None, options: DecodingOptions | None = None
     ) -> Transcript:
         """What the frames (n, width) of a recording read, by a model of given features.
 
@@ -190,11 +189,8 @@ class Recognizer:
         decode = decode_in_segments if self.streaming else decode_at_once
         return decode(self._model, pieces, level, options or DecodingOptions())
 
-    def _chosen(self, level: str | None) -> str:
-        if level is None:
-            return self._level
-        self._model.check(level)
-        return level
+    def _chosen(self, level: Level | None) -> str:
+        return self._level if level is None else self._model.name(level)
 
 
 def packaged_model() -> Path:

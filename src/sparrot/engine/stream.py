@@ -15,6 +15,7 @@ from sparrot.engine.intake import FeatureIntake, Intake, WaveformIntake
 from sparrot.engine.options import DecodingOptions
 from sparrot.engine.prepared import PreparedModel
 from sparrot.engine.segments import Segments, step
+from sparrot.model_file import Level
 
 Trace: TypeAlias = Sequence[tuple[int, str]]
 
@@ -68,8 +69,10 @@ class Stream:
         """Audio accepted and not yet looked at by `poll`."""
         return self._intake.pending_s
 
-    def set_level(self, level: str) -> None:
+    def set_level(self, level: Level) -> None:
         """Decodes at another level from the next chunk on; the recurrent state is kept.
+
+        level: a name, or a number from 0 to 1 for the stop of the nearest sparsity.
 
         Raises: ValueError if the model has no such level, RuntimeError if the stream replays a trace.
         """
@@ -77,8 +80,7 @@ class Stream:
             raise RuntimeError(
                 "this stream replays a trace, which sets its levels; open one without `replay`"
             )
-        self._model.check(level)
-        self._level = level
+        self._level = self._model.name(level)
 
     def accept_waveform(self, samples: ArrayLike, sample_rate_hz: int) -> None:
         """Resamples and queues audio; decodes nothing.
@@ -245,5 +247,5 @@ def _checked(replay: Trace, model: PreparedModel) -> tuple[tuple[int, str], ...]
     if not trace or frames[0] != 0 or frames != sorted(set(frames)):
         raise ValueError(f"a trace to replay starts at frame 0 and rises; got the frames {frames}")
     for _, level in trace:
-        model.check(level)
+        model.name(level)
     return trace

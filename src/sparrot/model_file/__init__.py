@@ -7,11 +7,13 @@ from sparrot.model_file.layout import MatrixLayout
 from sparrot.model_file.reader import ModelFile, with_measured
 from sparrot.model_file.stop_data import PieceData, StopData
 from sparrot.model_file.storage import Storage, dtypes_of, layout_of_block
+from sparrot.model_file.unnamed import Level
 from sparrot.model_file.weight_types import WeightType
 from sparrot.model_file.writer import LevelToWrite, write_model
 
 __all__ = [
     "FormatError",
+    "Level",
     "LevelDescription",
     "LevelToWrite",
     "MatrixLayout",

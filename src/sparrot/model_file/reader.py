@@ -13,7 +13,7 @@ from sparrot.model_file.source import Source
 from sparrot.model_file.stop_data import Allocate, StopData, aligned_memory, read_stop
 from sparrot.model_file.stops import unpack_stops
 from sparrot.model_file.strips import Float32
-from sparrot.model_file.unnamed import SPARSITY, level_of_sparsity
+from sparrot.model_file.unnamed import Level, level_of_sparsity, sparsity_asked_for
 
 
 class ModelFile:
@@ -80,22 +80,32 @@ class ModelFile:
         """Names of the levels that were cut off the file, densest first."""
         return [level.name for level in self._contents.file.levels if level.stop >= self._contents.n_stops]
 
-    def level(self, name: str) -> LevelDescription:
-        """The level of that name, or of a sparsity: `sparsity=0.8` is the sparsest stop up to 80 % overall.
+    def level(self, level: Level) -> LevelDescription:
+        """The level of that name, or the stop whose overall sparsity is nearest to a number from 0 to 1.
 
-        A stop without a level is called as it was asked for, and takes what is no weight from the next
-        denser level.
+        A stop without a level is called by its sparsity, and takes what is no weight from the next denser
+        level. Of two equally near stops it is the denser.
 
         Raises: ValueError, with the nearest, if the file holds none.
         """
-        for level in self.levels:
-            if level.name == name:
-                return level
-        if name.startswith(SPARSITY):
-            return level_of_sparsity(name, self._contents.file, len(self.stops))
-        raise ValueError(self._no_level(name))
+        for named in self.levels:
+            if named.name == level:
+                return named
+        share = sparsity_asked_for(level)
+        if share is not None and level not in self.missing_levels:
+            return level_of_sparsity(share, self._contents.file, len(self.stops))
+        raise ValueError(self._no_level(str(level)))
 
-    def level_bytes(self, level: str) -> int:
+    def named_level(self, name: str) -> LevelDescription:
+        """The level of that name. Raises ValueError if the file holds none, or the name is a sparsity's."""
+        level = self.level(name)
+        if level not in self.levels:
+            raise ValueError(
+                f"{self.path} has no name for `{name}`, and this takes one: {_list(self.levels)}"
+            )
+        return level
+
+    def level_bytes(self, level: Level) -> int:
         """Bytes of the file up to the end of a level: what must be read, or sent, to run it."""
         return self.stop_bytes(self.level(level).stop)
 
@@ -103,7 +113,7 @@ class ModelFile:
         """Bytes of the file up to the end of a stop."""
         return self._contents.stop_range(stop)[1]
 
-    def parameters(self, level: str) -> dict[str, Float32]:
+    def parameters(self, level: Level) -> dict[str, Float32]:
         """Every parameter at a level, with zeros where the level drops weights.
 
         Returns: float32 by name, whatever the type in the file: matrices (rows, columns) and vectors
@@ -139,7 +149,7 @@ class ModelFile:
 
         Raises: FormatError if the copied bytes are damaged; ValueError if there is no level of that name.
         """
-        self._write_prefix(path, self._named(level), {})
+        self._write_prefix(path, self.named_level(level), {})
 
     def _read(self, stop: int) -> dict[str, Float32]:
         file = self._contents.file
@@ -161,15 +171,6 @@ class ModelFile:
         except FormatError as error:
             raise error.while_reading(self.path) from None
 
-    def _named(self, name: str) -> LevelDescription:
-        """The level of that name, which is no sparsity."""
-        level = self.level(name)
-        if level not in self.levels:
-            raise ValueError(
-                f"{self.path} has no name for `{name}`, and this takes one: {_list(self.levels)}"
-            )
-        return level
-
     def _no_level(self, name: str) -> str:
         import difflib  # 5 ms, and only needed here
 
@@ -179,7 +180,8 @@ class ModelFile:
         hint = f" Did you mean `{nearest[0]}`?" if nearest else ""
         return (
             f"no level `{name}` in {self.path}: it holds {_list(self.levels)}.{hint} "
-            f"`sparrot inspect {self.path}` lists the levels."
+            f"A number from 0 to 1 means the stop of the nearest sparsity, and `sparrot inspect {self.path}` "
+            "lists them all."
         )
 
 
@@ -191,7 +193,7 @@ def with_measured(path: Path | str, measured: Mapping[str, Measured]) -> None:
     file = ModelFile.open(path)
     file.require_whole()
     for name in measured:
-        file._named(name)
+        file.named_level(name)
     file._write_prefix(path, file.levels[0], measured)
 
 

@@ -1,30 +1,39 @@
 """Levels that have no name: stops between the named ones, asked for by their sparsity."""
 
 from dataclasses import replace
-from typing import Final
+from itertools import count
+from typing import TypeAlias
 
 from sparrot.model_file.counts import Network
 from sparrot.model_file.description import FileDescription, LevelDescription
 
-SPARSITY: Final = "sparsity="
+Level: TypeAlias = str | float  # by its name, or by the share of the parameters that are dropped
 
 
-def level_of_sparsity(name: str, file: FileDescription, n_stops: int) -> LevelDescription:
-    """The level at the sparsest stop, of the first `n_stops`, that is not sparser than `sparsity=…` asks.
+def sparsity_asked_for(level: Level) -> float | None:
+    """The share that is meant by a number from 0 to 1, written or not; None if it is no such number."""
+    try:
+        share = float(level)
+    except ValueError:
+        return None
+    return share if 0.0 <= share <= 1.0 else None
 
-    If it has no name it is called `name`. Its penalties are those of the next denser level, and it has no
-    targets and no accuracies. Its sparsity by layer type is exact where blocks are of one size; else it
-    shares out the weights that smaller blocks at the edges leave open.
 
-    Raises: ValueError if that is no share, or every stop is sparser.
+def level_of_sparsity(share: float, file: FileDescription, n_stops: int) -> LevelDescription:
+    """The level at the stop whose overall sparsity is nearest; of two equally near, the denser.
+
+    If the stop has no name it is called by its sparsity, in as many digits as tell it from the others. Its
+    penalties are those of the next denser level, and it has no targets and no accuracies. Its sparsity by
+    layer type is exact where blocks are of one size; else it shares out the weights that smaller blocks at
+    the edges leave open.
+
+    n_stops: that are there. Raises ValueError if the nearest was cut off.
     """
-    asked = _share(name)
-    stops = file.stops[:n_stops]
-    found = next((k for k, stop in enumerate(stops) if stop.overall_sparsity <= asked), None)
-    if found is None:
+    found = _nearest(share, file)
+    if found >= n_stops:
         raise ValueError(
-            f"no stop is as dense as `{name}`: the densest one drops {stops[-1].overall_sparsity:.4g} of the "
-            f"parameters"
+            f"the stop nearest to a sparsity of {share:g} was cut off: of what is left the densest drops "
+            f"{file.stops[n_stops - 1].overall_sparsity:.4g} of the parameters"
         )
     denser = min((level for level in file.levels if level.stop >= found), key=lambda level: level.stop)
     if denser.stop == found:
@@ -32,24 +41,26 @@ def level_of_sparsity(name: str, file: FileDescription, n_stops: int) -> LevelDe
     network = Network.of(file.model.architecture, file.matrices)
     return replace(
         denser,
-        name=name,
+        name=_name(found, file),
         stop=found,
         targets={},
         sparsity=_sparsity(network, file, found),
-        overall_sparsity=stops[found].overall_sparsity,
+        overall_sparsity=file.stops[found].overall_sparsity,
         parameters=_kept(network, file, found),
         measured={},
     )
 
 
-def _share(name: str) -> float:
-    try:
-        asked = float(name.removeprefix(SPARSITY))
-    except ValueError:
-        asked = -1.0
-    if not 0 <= asked <= 1:
-        raise ValueError(f"`{name}` asks for no sparsity: write a share from 0 to 1, as in `{SPARSITY}0.8`")
-    return asked
+def _nearest(share: float, file: FileDescription) -> int:
+    distances = [abs(stop.overall_sparsity - share) for stop in file.stops]
+    return max(k for k, distance in enumerate(distances) if distance == min(distances))
+
+
+def _name(stop: int, file: FileDescription) -> str:
+    """A sparsity that means this stop and is no level's name."""
+    taken = {level.name for level in file.levels}
+    names = (f"{file.stops[stop].overall_sparsity:.{digits}f}" for digits in count(2))
+    return next(name for name in names if name not in taken and _nearest(float(name), file) == stop)
 
 
 def _kept(network: Network, file: FileDescription, stop: int) -> int:
