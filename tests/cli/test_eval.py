@@ -169,6 +169,58 @@ def test_a_test_set_has_the_name_that_the_recipe_gives_it(tmp_path, capsys):
     assert "there is no set `fewer`: the model's recipe names dev, few, and there" in told(capsys)
 
 
+def test_sparsities_are_the_nearest_stops_each_once(run_folder, capsys):
+    rows = measured(capsys, run_folder, "--levels", "0.02,small,0.99")["levels"]
+    assert [row["level"] for row in rows] == ["large", "small"]
+
+
+def test_streams_that_switch_are_measured_beside_the_levels(run_folder, tmp_path, capsys):
+    heard = tmp_path / "heard.jsonl"
+    options = ["--switch-every", "0.05..0.2", "--hypotheses", heard]
+    told = measured(capsys, run_folder, *options)
+    assert told["levels"] == measured_again(capsys, run_folder, told)
+    row = told["switching"]
+    assert {*row} == {"dwell_s", "seed", "levels", "switches"} | KEYS - {
+        "level",
+        "sparsity",
+        "parameters",
+        "bytes",
+        "macs_per_audio_second",
+    }
+    assert (row["dwell_s"], row["seed"], row["levels"]) == ([0.05, 0.2], 1, ["large", "small"])
+    lines = [json.loads(line) for line in heard.read_text().splitlines()]
+    dev = read_manifest(run_folder.parent / "tiny-corpus" / "dev.jsonl")
+    assert [line["level"] for line in lines] == [
+        name for name in ("large", "small", "switching") for _ in dev
+    ]
+    assert 0 < row["switches"] < sum(utterance.duration for utterance in dev) / 0.05
+
+
+def measured_again(capsys, run_folder, told) -> list[dict]:
+    """The rows of the levels without switching, with the time that the others took."""
+    rows = measured(capsys, run_folder)["levels"]
+    return [{**row, "rtf": other["rtf"]} for row, other in zip(rows, told["levels"], strict=True)]
+
+
+def test_switching_follows_its_seed(run_folder, capsys):
+    rows = [
+        measured(capsys, run_folder, "--switch-every", "0.1", "--seed", seed)["switching"]
+        for seed in (1, 1, 2)
+    ]
+    assert len({row.pop("rtf") for row in rows}) > 1
+    assert rows[0] == rows[1]
+    assert rows[2]["seed"] == 2
+    assert rows[0]["dwell_s"] == [0.1, 0.1]
+
+
+def test_the_table_has_a_row_of_the_streams_that_switch(run_folder, capsys):
+    capsys.readouterr()
+    assert run(["eval", str(run_folder), "--switch-every", "0.1"]) == 0
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if "switching" in line]
+    assert "switches" in row
+    assert "%" in row
+
+
 # bad input
 
 
@@ -177,6 +229,7 @@ def test_a_test_set_has_the_name_that_the_recipe_gives_it(tmp_path, capsys):
     [
         (["--levels", "smal"], "Did you mean `small`?"),
         (["--levels", "large,"], "no level `` in"),
+        (["--levels", "large,1.5"], "no level `1.5` in"),
         (
             ["--on", "nothing"],
             "there is no set `nothing`: the model's recipe names dev, and there is no such",
@@ -185,6 +238,13 @@ def test_a_test_set_has_the_name_that_the_recipe_gives_it(tmp_path, capsys):
         (["--decoder", "beem"], "beem"),
         (["--level", "large"], "has no option `--level`. Did you mean `--levels`?"),
         (["--beam", "0", "--decoder", "beam"], "beam"),
+        (["--switch-every", "often"], "takes the seconds at a level, as in 1, or in 0.5..2 from one to"),
+        (["--switch-every", "0.5.."], "got `0.5..`"),
+        (["--switch-every", "2..0.5"], "the shorter first; got 2 and 0.5 seconds"),
+        (["--switch-every", "0..1"], "between two positive bounds"),
+        (["--switch-every", "1..inf"], "between two positive bounds"),
+        (["--switch-every", "1..nan"], "between two positive bounds"),
+        (["--switch-every", "1", "--levels", "small,0.9"], "takes two levels at least, and here is 1"),
     ],
 )
 def test_bad_options_are_told_in_a_sentence(run_folder, tmp_path, capsys, options, said):

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,12 +22,13 @@ from sparrot.cli.decoding import (
     given_hotwords,
     given_lm,
 )
-from sparrot.cli.measuring import chosen_levels, errors_of, measure
+from sparrot.cli.measuring import chosen_levels, errors_of, given_switching, measure, measure_switching
 from sparrot.cli.models import model_path
 from sparrot.cli.outputs import check_outputs, write_text
 
 if TYPE_CHECKING:
     from sparrot.engine.evaluation import LevelResult
+    from sparrot.engine.switching import SwitchingResult
     from sparrot.model_file import ModelFile
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -45,7 +46,13 @@ def evaluate(  # one parameter an option: typer makes the command line of them
             "packaged:strings/test."
         ),
     ] = "dev",
-    levels: Annotated[str, typer.Option(help="all, or names with commas between them.")] = "all",
+    levels: Annotated[
+        str,
+        typer.Option(
+            help="all, or names with commas between them; a number from 0 to 1 is the stop of the nearest "
+            "sparsity."
+        ),
+    ] = "all",
     decoder: DecoderOption = Decoder.GREEDY,
     beam: BeamOption = 8,
     max_symbols: MaxSymbolsOption = 1,
@@ -56,6 +63,14 @@ def evaluate(  # one parameter an option: typer makes the command line of them
     lm_scale: LmScaleOption = 0.4,
     word_bonus: WordBonusOption = 1.5,
     threads: Annotated[int, typer.Option(help="Threads that the engine computes on.")] = 1,
+    switch_every: Annotated[
+        str | None,
+        typer.Option(
+            help="Also measure streams that change between the levels: seconds at a level, one number or two "
+            "as in 0.5..2, between which they are drawn."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the times and levels that --switch-every draws.")] = 1,
     hypotheses: Annotated[
         Path | None, typer.Option(help="File for what was recognised: JSONL, one utterance and level a line.")
     ] = None,
@@ -82,6 +97,8 @@ def evaluate(  # one parameter an option: typer makes the command line of them
     path = model_path(model)
     file = ModelFile.open(path)
     _check_files(file, on, hypotheses, write=write)
+    names = chosen_levels(file, levels, named=write)
+    switching = None if switch_every is None else given_switching(file, names, switch_every, seed)
     options = DecodingOptions(
         decoder.value,
         beam,
@@ -93,14 +110,14 @@ def evaluate(  # one parameter an option: typer makes the command line of them
         word_bonus,
         endpoints=None,
     )
-    results = measure(file, on, chosen_levels(file, levels), options)
+    results = measure(file, on, names, options)
+    switched = None if switching is None else measure_switching(file, on, switching, options)
     if as_json:
-        described = {"model": file.description.name, "set": on, "levels": [r.to_json() for r in results]}
-        typer.echo(json.dumps(described, indent=2))
+        typer.echo(json.dumps(_described(file, on, results, switched), indent=2))
     else:
-        print_table(f"{file.description.name} on {on}", results)
+        print_table(f"{file.description.name} on {on}", results, switched)
     if hypotheses is not None:
-        _write_hypotheses(hypotheses, results)
+        _write_hypotheses(hypotheses, results if switched is None else [*results, switched])
     if write:
         with_measured(path, {r.level.name: {on: errors_of(r)} for r in results})
 
@@ -116,17 +133,26 @@ def _check_files(file: "ModelFile", on: str, hypotheses: Path | None, *, write: 
         check_writable(file.path)
 
 
-def _write_hypotheses(path: Path, results: "Sequence[LevelResult]") -> None:
+def _described(
+    file: "ModelFile", on: str, results: "Sequence[LevelResult]", switched: "SwitchingResult | None"
+) -> dict[str, Any]:
+    described = {"model": file.description.name, "set": on, "levels": [r.to_json() for r in results]}
+    return described if switched is None else {**described, "switching": switched.to_json()}
+
+
+def _write_hypotheses(path: Path, results: "Sequence[LevelResult | SwitchingResult]") -> None:
     rows = [
-        {"id": h.utterance.id, "level": r.level.name, "reference": h.utterance.text, "hypothesis": h.text}
+        {"id": h.utterance.id, "level": r.name, "reference": h.utterance.text, "hypothesis": h.text}
         for r in results
         for h in r.hypotheses
     ]
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
-def print_table(title: str, results: "Sequence[LevelResult]") -> None:
-    """Prints a row a level."""
+def print_table(
+    title: str, results: "Sequence[LevelResult]", switched: "SwitchingResult | None" = None
+) -> None:
+    """Prints a row a level, and one of the streams that switch."""
     from rich.table import Table
 
     table = Table(title=title)
@@ -146,4 +172,9 @@ def print_table(title: str, results: "Sequence[LevelResult]") -> None:
             f"{result.macs_per_audio_second / 1e6:.1f}",
             f"{result.rtf:.4f}",
         )
+    if switched is not None:
+        counts = switched.counts
+        often = f"{switched.switches:,} switches"
+        rates = (f"{counts.wer:.2%}", f"{counts.cer:.2%}", f"{counts.words:,}")
+        table.add_row(switched.name, often, *rates, "", "", "", f"{switched.rtf:.4f}")
     table_console().print(table)

@@ -27,18 +27,13 @@ class Recognised:
 
 
 @dataclass(frozen=True)
-class LevelResult:
-    """One level on one set of utterances.
+class Heard:
+    """What a set of utterances was recognised as.
 
-    bytes:     of the file up to the end of the level.
-    macs_per_audio_second: see `cost.macs_per_second`.
-    rtf:       seconds of computing a second of audio, features and search included.
+    rtf: seconds of computing a second of audio, features and search included.
     """
 
-    level: LevelDescription
     hypotheses: tuple[Recognised, ...]
-    bytes: int
-    macs_per_audio_second: float
     rtf: float
 
     @property
@@ -46,17 +41,41 @@ class LevelResult:
         """Errors over all utterances."""
         return total([hypothesis.counts for hypothesis in self.hypotheses])
 
-    def to_json(self) -> dict[str, Any]:
-        """The row of `sparrot eval --json`."""
+    def errors(self) -> dict[str, Any]:
+        """Error rates and their counts, as `sparrot eval --json` calls them."""
         counts = self.counts
         return {
-            "level": self.level.name,
             "wer": counts.wer,
             "cer": counts.cer,
             "words": counts.words,
             "substitutions": counts.substitutions,
             "insertions": counts.insertions,
             "deletions": counts.deletions,
+        }
+
+
+@dataclass(frozen=True)
+class LevelResult(Heard):
+    """One level on one set of utterances.
+
+    bytes:     of the file up to the end of the level.
+    macs_per_audio_second: see `cost.macs_per_second`.
+    """
+
+    level: LevelDescription
+    bytes: int
+    macs_per_audio_second: float
+
+    @property
+    def name(self) -> str:
+        """Of the level."""
+        return self.level.name
+
+    def to_json(self) -> dict[str, Any]:
+        """The row of `sparrot eval --json`."""
+        return {
+            "level": self.name,
+            **self.errors(),
             "sparsity": dict(self.level.sparsity),
             "parameters": self.level.parameters,
             "bytes": self.bytes,
@@ -78,31 +97,51 @@ def evaluate_level(
     Raises: ValueError if there is no such level, no utterance, or one that the model cannot take, or if it
             cannot decode as the options say.
     """
-    duration = sum(utterance.duration for utterance in utterances)
-    if duration == 0.0:
-        raise ValueError("cannot evaluate a model on no sound: the set is empty, or its durations are all 0")
     recognizer = Recognizer(model, level)
     recognizer.check(options)
     recognizer.prepare(level)
+    heard = hear(
+        recognizer,
+        utterances,
+        lambda _, recording: recognizer.transcribe(recording, options=options).text,
+        after_each,
+    )
+    description = model.description
+    return LevelResult(
+        heard.hypotheses,
+        heard.rtf,
+        model.level(level),
+        model.level_bytes(level),
+        macs_per_second(
+            description.architecture, description.features.frame_rate_hz, model.parameters(level)
+        ),
+    )
+
+
+def hear(
+    recognizer: Recognizer,
+    utterances: Sequence[Utterance],
+    recognise: Callable[[Utterance, Recording], str],
+    after_each: Callable[[], None] = lambda: None,
+) -> Heard:
+    """Recognises utterances, and compares and times them.
+
+    recognise: what the recording of an utterance reads; only this is timed.
+    Raises:    ValueError if there is no utterance, or one that the model cannot take.
+    """
+    duration = sum(utterance.duration for utterance in utterances)
+    if duration == 0.0:
+        raise ValueError("cannot evaluate a model on no sound: the set is empty, or its durations are all 0")
     hypotheses, seconds = [], 0.0
     for utterance in utterances:
         with _naming(utterance):
             recording = _recording(utterance, recognizer)
             started = time.perf_counter()
-            text = recognizer.transcribe(recording, options=options).text
+            text = recognise(utterance, recording)
             seconds += time.perf_counter() - started
         hypotheses.append(Recognised(utterance, text, count_errors(utterance.text, text)))
         after_each()
-    description = model.description
-    return LevelResult(
-        model.level(level),
-        tuple(hypotheses),
-        model.level_bytes(level),
-        macs_per_second(
-            description.architecture, description.features.frame_rate_hz, model.parameters(level)
-        ),
-        seconds / duration,
-    )
+    return Heard(tuple(hypotheses), seconds / duration)
 
 
 def _recording(utterance: Utterance, recognizer: Recognizer) -> Recording:
