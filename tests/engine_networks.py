@@ -22,11 +22,12 @@ def model_of(
     block: tuple[int, int] = (16, 1),
     dtype: WeightType = "F32",
     layout_of: Callable[[tuple[int, int]], Layout] = layout_of_block,
+    n_stops: int | None = None,
 ) -> ModelFile:
     """An open model file; nothing of it is left on the disk."""
     blocks = {name: block for level in levels for name in level.kept}
     dtypes = {matrix.name: dtype for matrix in architecture.matrices()}
-    storage = Storage(blocks, dtypes, layout_of=layout_of)
+    storage = Storage(blocks, dtypes, n_stops, layout_of=layout_of)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.sparrot"
         write_model(path, describe(architecture), weights, levels, storage)

@@ -6,7 +6,7 @@ u = 2^-24. A float32 sum of n products is within n·u / (1 − n·u) · Σ|w||x|
 which is what NumPy promises. Errors of the operands are carried through exactly.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -139,6 +139,28 @@ def run(architecture: Architecture, parameters: Mapping[str, np.ndarray], featur
     for layer, given in zip(architecture.layers, architecture.shapes(), strict=False):
         frames = apply(layer, given, parameters, frames)
     return _joined(frames, architecture.n_tokens)
+
+
+def run_switching(
+    architecture: Architecture, levels: Sequence[Mapping[str, np.ndarray]], features: np.ndarray
+) -> Rounded:
+    """As `run`, of layers that keep the number of frames; frame t is computed with the weights levels[t]."""
+    states = {
+        layer.name: (Rounded.exact(np.zeros(layer.hidden)), Rounded.exact(np.zeros(layer.cells)))
+        for layer in architecture.layers
+        if isinstance(layer, Recurrent)
+    }
+    logits = []
+    for parameters, row in zip(levels, features, strict=True):
+        frame = Rounded.exact(row)
+        for layer, given in zip(architecture.layers, architecture.shapes(), strict=False):
+            if isinstance(layer, Recurrent):
+                states[layer.name] = step(layer, parameters, frame, states[layer.name])
+                frame = states[layer.name][0]
+            else:
+                (frame,) = apply(layer, given, parameters, [frame])
+        logits.append(frame)
+    return _joined(logits, architecture.n_tokens)
 
 
 def apply(layer: Layer, given: Shape, parameters: Mapping[str, np.ndarray], frames: list) -> list:

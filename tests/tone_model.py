@@ -107,6 +107,7 @@ def write_tone_model(
     *,
     bidirectional: bool = False,
     given: bool = False,
+    chunk_frames: int = CHUNK,
     large: Mapping[str, Any] | None = None,
     small: Mapping[str, Any] | None = None,
 ) -> Path:
@@ -119,7 +120,7 @@ def write_tone_model(
         architecture=architecture(bidirectional=bidirectional),
         features=features,
         tokens=CharacterTokens(SYMBOLS),
-        chunk_frames=CHUNK,
+        chunk_frames=chunk_frames,
         licence="CC0-1.0",
         provenance={"corpus": "pure tones", "command": "by hand"},
         configuration={"seed": 0},

@@ -85,6 +85,7 @@ def write_tone_transducer(
     dtype: WeightType = "F32",
     *,
     bidirectional: bool = False,
+    chunk_frames: int = CHUNK,
     large: dict[str, Any] | None = None,
 ) -> Path:
     """Writes the model file and returns its path; `large` are further fields of that level."""
@@ -99,7 +100,7 @@ def write_tone_transducer(
             scale=(0.25,) * N_MELS,
         ),
         tokens=CharacterTokens(SYMBOLS),
-        chunk_frames=CHUNK,
+        chunk_frames=chunk_frames,
         licence="CC0-1.0",
         provenance={"corpus": "pure tones", "command": "by hand"},
         configuration={"seed": 0},

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from memory import MB, resident
 from sparrot import Final, Recognizer, Stream
 from sparrot.engine import DecodingOptions, decode_streams
 from streaming import every, finals, pieces
 from tone_model import RATE_HZ, sound, write_tone_model
 
-MB = 1 << 20
 N_STREAMS = 1000
 SPEECH, SILENCE = "abc a___", "_"
 ENDLESS = DecodingOptions(endpoints=None)
@@ -27,13 +27,6 @@ def path(tmp_path_factory):
 @pytest.fixture(scope="module")
 def recognizer(path):
     return Recognizer.load(path)
-
-
-def resident() -> int:
-    """Bytes of this process that are in memory."""
-    status = Path("/proc/self/status").read_text()
-    (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
-    return 1024 * int(line.split()[1])
 
 
 def texts(events) -> list[str]:

@@ -56,7 +56,6 @@ class PreparedModel:
         self._allocate = _huge_pages if weights == "copy" else None
         self._network: Network | None = None
         self._ready: dict[str, PreparedLevel] = {}
-        self._names: dict[Level, str] = {}  # of stops, by the sparsities that were asked for
         self._reading = Lock()
 
     @property
@@ -69,11 +68,7 @@ class PreparedModel:
 
         Raises ValueError if the file holds no such level.
         """
-        if isinstance(level, str) and level in self.levels:
-            return level
-        if level not in self._names:
-            self._names[level] = self._file.level(level).name
-        return self._names[level]
+        return self._file.level_name(level)
 
     def __getitem__(self, level: str) -> PreparedLevel:
         """The level of this name, its weights read from the file if this is the first use of them."""

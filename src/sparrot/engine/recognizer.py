@@ -14,8 +14,9 @@ from sparrot.engine.options import DecodingOptions
 from sparrot.engine.prepared import PreparedModel
 from sparrot.engine.recordings import Recording, SoundFeatures, feature_path, naming, opened
 from sparrot.engine.segments import decode_at_once, decode_in_segments
-from sparrot.engine.stream import Stream, Trace, no_features, no_waveform
+from sparrot.engine.stream import Stream, no_features, no_waveform
 from sparrot.engine.timing import Latency
+from sparrot.engine.trace import Trace
 from sparrot.engine.transcript import Transcript
 from sparrot.feature_files import read_features
 from sparrot.features import Frames, normalise

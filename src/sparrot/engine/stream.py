@@ -1,11 +1,9 @@
 """One caller's audio, decoded as it comes."""
 
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from threading import Lock
 from types import TracebackType
-from typing import TypeAlias
 
 from numpy.typing import ArrayLike
 
@@ -15,9 +13,8 @@ from sparrot.engine.intake import FeatureIntake, Intake, WaveformIntake
 from sparrot.engine.options import DecodingOptions
 from sparrot.engine.prepared import PreparedModel
 from sparrot.engine.segments import Segments, step
+from sparrot.engine.trace import Replay, Trace, TraceLog
 from sparrot.model_file import Level
-
-Trace: TypeAlias = Sequence[tuple[int, str]]
 
 
 class Stream:
@@ -39,8 +36,8 @@ class Stream:
     ) -> None:
         self._model = model
         self._level = level
-        self._replay = None if replay is None else _checked(replay, model)
-        self._trace: list[tuple[int, str]] = []
+        self._replay = None if replay is None else Replay(replay, model)
+        self._trace = TraceLog()
         features = model.description.features
         kind = FeatureIntake if features.kind == "given" else WaveformIntake
         self._intake: Intake = kind(features, options.max_pending_s)
@@ -53,16 +50,16 @@ class Stream:
     @property
     def level(self) -> str:
         """The level of the next chunk."""
-        return self._level if self._replay is None else self._replayed()
+        return self._level if self._replay is None else self._replay.level(self._segments.frame)
 
     @property
     def trace(self) -> tuple[tuple[int, str], ...]:
         """The level of every chunk decoded so far: (output frame of the stream, level) where it changed.
 
-        It grows by an entry a switch, the only thing that a stream keeps.
+        It grows by 12 bytes a switch, the only thing that a stream keeps.
         `Recognizer.stream(replay=trace)` decodes the same audio to the same events.
         """
-        return tuple(self._trace)
+        return self._trace.entries()
 
     @property
     def pending_s(self) -> Seconds:
@@ -169,16 +166,6 @@ class Stream:
         if not self._finished:
             self._segments.push(self._intake.take())
 
-    def _note(self, level: str) -> None:
-        """Adds to the trace that the next chunk is of this level; one level holds for all of it."""
-        if not self._trace or self._trace[-1][1] != level:
-            self._trace.append((self._segments.frame, level))
-
-    def _replayed(self) -> str:
-        assert self._replay is not None
-        after = bisect_right(self._replay, self._segments.frame, key=lambda entry: entry[0])
-        return self._replay[after - 1][1]
-
     def _hand_over(self) -> list[Event]:
         events = self._events + self._segments.changed_partial()
         self._events = []
@@ -212,7 +199,7 @@ def _decode_ready(streams: Sequence[Stream]) -> None:
         while ready := [stream for stream in own if stream._segments.ready]:
             levels = [model[stream.level] for stream in ready]
             for stream, level in zip(ready, levels, strict=True):
-                stream._note(level.described.name)
+                stream._trace.note(stream._segments.frame, level.described.name)
             outcomes = step([stream._segments for stream in ready], levels)
             for stream, outcome in zip(ready, outcomes, strict=True):
                 if isinstance(outcome, ValueError):
@@ -239,13 +226,3 @@ def no_features(model: PreparedModel) -> str:
         f"`{model.description.name}` computes its own {model.description.features.kind} features: give it "
         f"the waveform (accept_waveform, transcribe, a sound file)"
     )
-
-
-def _checked(replay: Trace, model: PreparedModel) -> tuple[tuple[int, str], ...]:
-    trace = tuple((frame, level) for frame, level in replay)
-    frames = [frame for frame, _ in trace]
-    if not trace or frames[0] != 0 or frames != sorted(set(frames)):
-        raise ValueError(f"a trace to replay starts at frame 0 and rises; got the frames {frames}")
-    for _, level in trace:
-        model.name(level)
-    return trace

@@ -15,7 +15,8 @@ from sparrot.engine.events import Final
 from sparrot.engine.options import DecodingOptions
 from sparrot.engine.recognizer import Recognizer
 from sparrot.engine.recordings import Recording
-from sparrot.engine.stream import Stream, Trace
+from sparrot.engine.stream import Stream
+from sparrot.engine.trace import Trace
 from sparrot.feature_files import read_features
 from sparrot.model_file import ModelFile
 

@@ -13,7 +13,7 @@ from sparrot.model_file.source import Source
 from sparrot.model_file.stop_data import Allocate, StopData, aligned_memory, read_stop
 from sparrot.model_file.stops import unpack_stops
 from sparrot.model_file.strips import Float32
-from sparrot.model_file.unnamed import Level, level_of_sparsity, sparsity_asked_for
+from sparrot.model_file.unnamed import Level, level_at, name_of_stop, sparsity_asked_for, stop_of_sparsity
 
 
 class ModelFile:
@@ -91,10 +91,14 @@ class ModelFile:
         for named in self.levels:
             if named.name == level:
                 return named
-        share = sparsity_asked_for(level)
-        if share is not None and level not in self.missing_levels:
-            return level_of_sparsity(share, self._contents.file, len(self.stops))
-        raise ValueError(self._no_level(str(level)))
+        return level_at(self._stop_of(level), self._contents.file)
+
+    def level_name(self, level: Level) -> str:
+        """The name of what `level` returns, without the work of describing it."""
+        for named in self.levels:
+            if named.name == level:
+                return named.name
+        return name_of_stop(self._stop_of(level), self._contents.file)
 
     def named_level(self, name: str) -> LevelDescription:
         """The level of that name. Raises ValueError if the file holds none, or the name is a sparsity's."""
@@ -170,6 +174,12 @@ class ModelFile:
             write_prefix(path, self._source, self._contents, file)
         except FormatError as error:
             raise error.while_reading(self.path) from None
+
+    def _stop_of(self, level: Level) -> int:
+        share = sparsity_asked_for(level)
+        if share is None or level in self.missing_levels:
+            raise ValueError(self._no_level(str(level)))
+        return stop_of_sparsity(share, self._contents.file, len(self.stops))
 
     def _no_level(self, name: str) -> str:
         import difflib  # 5 ms, and only needed here

@@ -19,13 +19,8 @@ def sparsity_asked_for(level: Level) -> float | None:
     return share if 0.0 <= share <= 1.0 else None
 
 
-def level_of_sparsity(share: float, file: FileDescription, n_stops: int) -> LevelDescription:
-    """The level at the stop whose overall sparsity is nearest; of two equally near, the denser.
-
-    If the stop has no name it is called by its sparsity, in as many digits as tell it from the others. Its
-    penalties are those of the next denser level, and it has no targets and no accuracies. Its sparsity by
-    layer type is exact where blocks are of one size; else it shares out the weights that smaller blocks at
-    the edges leave open.
+def stop_of_sparsity(share: float, file: FileDescription, n_stops: int) -> int:
+    """The stop whose overall sparsity is nearest; of two equally near, the denser.
 
     n_stops: that are there. Raises ValueError if the nearest was cut off.
     """
@@ -35,32 +30,45 @@ def level_of_sparsity(share: float, file: FileDescription, n_stops: int) -> Leve
             f"the stop nearest to a sparsity of {share:g} was cut off: of what is left the densest drops "
             f"{file.stops[n_stops - 1].overall_sparsity:.4g} of the parameters"
         )
-    denser = min((level for level in file.levels if level.stop >= found), key=lambda level: level.stop)
-    if denser.stop == found:
+    return found
+
+
+def name_of_stop(stop: int, file: FileDescription) -> str:
+    """That of its level; of one that has none its sparsity, in as many digits as tell it from the others."""
+    named = {level.stop: level.name for level in file.levels}
+    if stop in named:
+        return named[stop]
+    names = (f"{file.stops[stop].overall_sparsity:.{digits}f}" for digits in count(2))
+    return next(name for name in names if name not in named.values() and _nearest(float(name), file) == stop)
+
+
+def level_at(stop: int, file: FileDescription) -> LevelDescription:
+    """The level that ends at a stop.
+
+    One that has no name takes its penalties from the next denser level, and has no targets and no
+    accuracies. Its sparsity by layer type is exact where blocks are of one size; else it shares out the
+    weights that smaller blocks at the edges leave open.
+    """
+    denser = min((level for level in file.levels if level.stop >= stop), key=lambda level: level.stop)
+    if denser.stop == stop:
         return denser
     network = Network.of(file.model.architecture, file.matrices)
     return replace(
         denser,
-        name=_name(found, file),
-        stop=found,
+        name=name_of_stop(stop, file),
+        stop=stop,
         targets={},
-        sparsity=_sparsity(network, file, found),
-        overall_sparsity=file.stops[found].overall_sparsity,
-        parameters=_kept(network, file, found),
+        sparsity=_sparsity(network, file, stop),
+        overall_sparsity=file.stops[stop].overall_sparsity,
+        parameters=_kept(network, file, stop),
         measured={},
     )
 
 
 def _nearest(share: float, file: FileDescription) -> int:
     distances = [abs(stop.overall_sparsity - share) for stop in file.stops]
-    return max(k for k, distance in enumerate(distances) if distance == min(distances))
-
-
-def _name(stop: int, file: FileDescription) -> str:
-    """A sparsity that means this stop and is no level's name."""
-    taken = {level.name for level in file.levels}
-    names = (f"{file.stops[stop].overall_sparsity:.{digits}f}" for digits in count(2))
-    return next(name for name in names if name not in taken and _nearest(float(name), file) == stop)
+    nearest = min(distances)
+    return max(k for k, distance in enumerate(distances) if distance == nearest)
 
 
 def _kept(network: Network, file: FileDescription, stop: int) -> int:
