@@ -162,6 +162,23 @@ def test_a_segment_that_gets_too_long_is_cut(recognizer, options):
     assert "".join(final.text for final in heard) == "abcabcabca"
 
 
+@OPTIONS
+def test_a_segment_of_20_s_is_cut(recognizer, options):
+    heard = finals(recognizer.stream(options=options), sound("ab ca " * 20))
+    assert [final.reason for final in heard] == ["limit", "finish"]
+    assert heard[0].end == pytest.approx(20.0, abs=0.2 + CHUNK_S)  # a letter comes every 0.2 s
+    assert "".join(final.text for final in heard).replace(" ", "") == "abca" * 20
+
+
+@OPTIONS
+def test_silence_of_2_4_s_ends_a_segment_in_which_nothing_was_said(recognizer, options):
+    """What is said from 2.6 s on is not cut at 3 s, because its segment began at 2.4 s."""
+    rules = DecodingOptions(options.decoder, options.beam, endpoints=EndpointRules(length=3.0))
+    for quiet, texts in [(2.1, ["ab ca", "abca"]), (2.6, ["ab caabca"])]:
+        wave = np.concatenate([silence(quiet), sound("ab caabca")])
+        assert [final.text for final in finals(recognizer.stream(options=rules), wave)] == texts
+
+
 def test_without_endpoints_a_stream_is_one_segment(recognizer):
     (final,) = finals(recognizer.stream(options=ENDLESS), sound("a_____^"))
     assert final.text == "aa"
