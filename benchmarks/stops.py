@@ -25,6 +25,8 @@ from sparrot.model_file import LevelToWrite, ModelFile, write_model
 from sparrot.report.results import UNEXPLAINED, Goal, Result, benchmark_options
 
 TYPES = {"fp32": "F32", "bf16": "BF16", "int8": "I8"}
+# Sums are in another order, and a row's int8 scale follows the weights in the file. Other stops are 0.9 apart.
+TOLERANCES = {"fp32": 1e-3, "bf16": 0.05, "int8": 0.3}
 N_STOPS = 8
 STREAMS = (1, 16)
 REST_S = 0.02
@@ -69,7 +71,7 @@ def overheads(name: str, dtype: str, folder: Path, rounds: int) -> Rows:
         tell(f"{name}: stop {number}, {stop.overall_sparsity:.1%} sparse")
         alone = separately(model, dtype, stop.overall_sparsity, folder / "alone.sparrot")
         for n_streams in STREAMS:
-            ours, theirs = in_turn((shared, number), (alone, 0), n_streams, rounds)
+            ours, theirs = in_turn((shared, number), (alone, 0), n_streams, rounds, TOLERANCES[name])
             label = f"{n_streams} streams, {stop.overall_sparsity:.1%} sparse"
             what = {"method": "stops of one file", "set": f"encoder, {name}", "level": label, "stop": number}
             yield what | {"metric": "ms a chunk", "value": 1e3 * ours, "unit": "ms"}
@@ -79,8 +81,7 @@ def overheads(name: str, dtype: str, folder: Path, rounds: int) -> Rows:
 
 def separately(model: ModelFile, dtype: str, sparsity: float, path: Path) -> Network:
     """The network of what a stop keeps, in one segment."""
-    level = model.level(f"sparsity={sparsity + 1e-9}")
-    weights = model.parameters(level.name)
+    weights = model.parameters(sparsity)
     kept = {m.name: in_blocks(weights[m.name] != 0) for m in encoder().matrices() if m.type == "lstm"}
     write_model(path, described(dtype), weights, [LevelToWrite(name="only", kept=kept)], stored(dtype))
     return network_of(ModelFile.open(path), 1)
@@ -101,15 +102,19 @@ def network_of(model: ModelFile, n_stops: int) -> Network:
 
 
 def in_turn(
-    ours: tuple[Network, int], theirs: tuple[Network, int], n_streams: int, rounds: int
+    ours: tuple[Network, int], theirs: tuple[Network, int], n_streams: int, rounds: int, tolerance: float
 ) -> tuple[float, float]:
-    """The least seconds of a chunk of all streams, of both networks; their logits agree."""
+    """The least seconds of a chunk of all streams, of both networks; their logits agree.
+
+    tolerance: of the root mean square of their difference, over their standard deviation.
+    """
     shape = (n_streams, 2 * CHUNK_FRAMES * (1 + rounds) * RUNS, 320)
     frames = np.random.default_rng(0).standard_normal(shape)
     runners = [Runner(*one, frames.astype(np.float32)) for one in (ours, theirs)]
     first, second = (runner.chunk() for runner in runners)
-    # Sums in another order; bfloat16 and int8 round the inputs of every layer, on the one side or the other.
-    np.testing.assert_allclose(first, second, rtol=0, atol=0.03 * np.abs(second).max())
+    apart = float(np.sqrt(np.mean((first - second) ** 2)) / second.std())
+    if not apart < tolerance:
+        raise AssertionError(f"the logits of the two files are {apart:.3f} standard deviations apart")
     least = [float("inf")] * 2
     for _ in range(rounds):
         for i, runner in enumerate(runners):
