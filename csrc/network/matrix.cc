@@ -13,7 +13,9 @@ namespace sparrot {
 namespace {
 
 constexpr std::size_t kBytesToShare = 300'000;  // fewer weights than that are one thread's
-constexpr std::size_t kStripsAtOnce = 16;  // of int8 sums in rows
+// int8 sums of all streams are made of so many strips at once: they stay near, and every segment is read in
+// stretches that are long enough for the processor to fetch ahead.
+constexpr std::size_t kStripsAtOnce = 512;
 constexpr float kMaxCode = 127.0F;
 
 // Bytes of the weights in the strips before one.
@@ -162,7 +164,8 @@ void Matrix::AddRows(const Kernels& kernels, View<const float> x, View<float> y,
   auto* const inputs = workspace.packed.Get<std::byte>(PackedBytes(type_, shape_.columns, stride));
   kernels.pack_rows[type](x.values, x.stride, shape_.columns, n, inverses, inputs, stride);
 
-  const std::size_t n_parts = PartsOf(own.size()), step = kStripsAtOnce * kStripRows;
+  const std::size_t n_parts = PartsOf(own.size()), at_once = kStripsAtOnce / stride,
+                    step = at_once * kStripRows;
   auto* const all_sums = workspace.sums.Get<std::int32_t>(n_parts * n * step);
   RunTasks(n_parts, [&](std::size_t part) {
     const std::size_t first = Cut(own.size(), part, n_parts), last = Cut(own.size(), part + 1, n_parts);
@@ -173,8 +176,8 @@ void Matrix::AddRows(const Kernels& kernels, View<const float> x, View<float> y,
       return;
     }
     std::int32_t* const sums = all_sums + part * n * step;  // of a few strips, so that they stay near
-    for (std::size_t begin = first; begin < last; begin += kStripsAtOnce) {
-      const std::size_t end = std::min(begin + kStripsAtOnce, last), row = begin * kStripRows;
+    for (std::size_t begin = first; begin < last; begin += at_once) {
+      const std::size_t end = std::min(begin + at_once, last), row = begin * kStripRows;
       const std::size_t rows = (end - begin) * kStripRows;
       for (std::size_t b = 0; b < n; ++b) {
         if (kernels.input_offset == 0) {
