@@ -25,7 +25,7 @@ from sparrot.model_file import LevelToWrite, ModelFile, write_model
 from sparrot.report.results import UNEXPLAINED, Goal, Result, benchmark_options
 
 TYPES = {"fp32": "F32", "bf16": "BF16", "int8": "I8"}
-# Sums are in another order, and a row's int8 scale follows the weights in the file. Other stops are 0.9 apart.
+# Sums are in another order, and a row's int8 scale follows the weights of its file. Other stops: 0.9.
 TOLERANCES = {"fp32": 1e-3, "bf16": 0.05, "int8": 0.3}
 N_STOPS = 8
 STREAMS = (1, 16)

@@ -31,8 +31,8 @@ def test_python_examples_are_python():
         compile(example, "example", "exec")
 
 
-def test_the_loop_of_the_sparsity_page_runs():
-    (example,) = blocks("python", [ROOT / "docs" / "sparsity.md"])
+def test_the_loops_of_the_sparsity_page_run():
+    example, for_good = blocks("python", [ROOT / "docs" / "sparsity.md"])
     names: dict[str, object] = {}
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
@@ -40,6 +40,9 @@ def test_the_loop_of_the_sparsity_page_runs():
     reached = names["sparsity"].sparsity("small")
     assert reached == pytest.approx({"lstm": 0.9, "fc": 0.5}, abs=0.01)
     assert "blocks returned" in printed.getvalue()
+    with contextlib.redirect_stdout(printed):
+        exec(for_good, names)
+    assert names["pruning"].sparsity() == pytest.approx({"lstm": 0.9}, abs=0.01)
 
 
 def test_the_names_that_examples_import_exist():

@@ -9,9 +9,19 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from sparrot.sparsity import BlockShape, CubicSchedule, DynamicOptions, DynamicSparsity, Levels
+from sparrot.sparsity import (
+    AtOnce,
+    BlockShape,
+    CubicSchedule,
+    DynamicOptions,
+    DynamicSparsity,
+    ExactPruning,
+    Levels,
+    Pruning,
+)
 
 N_STEPS = 6
+SHARES = [1.0, -3.0]
 
 
 def sparsity() -> DynamicSparsity:
@@ -44,10 +54,24 @@ def equal(one: dict[str, dict[str, Tensor]], other: dict[str, dict[str, Tensor]]
     return all(torch.equal(one[level][name], other[level][name]) for level in one for name in one[level])
 
 
+def kept_by_pruning(shares: list[float]) -> dict[str, Tensor]:
+    """Masks of weights that are the mean of `shares` of a noise, which rounding stands for."""
+    torch.manual_seed(0)
+    model = nn.Linear(12, 8)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        model.weight.round_(decimals=1)  # so that many are alike, and the noise decides
+        model.weight += sum(shares) / len(shares) * 1e-3 * torch.randn(8, 12, generator=generator)
+    of = Pruning(model, ExactPruning({"fc": 0.5}, AtOnce(1)), block=BlockShape(1, 1))
+    of.step()
+    return of.state_dict()["keep"]
+
+
 def run_process(rank: int, folder: Path) -> None:
     store = dist.FileStore(str(folder / "store"), 2)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
     torch.save(masks_after_training(sparsity(), [rank]), folder / f"{rank}.pt")
+    torch.save(kept_by_pruning([SHARES[rank]]), folder / f"pruning{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -60,6 +84,10 @@ def test_two_processes_rank_like_one_that_sees_all_data(tmp_path: Path):
     assert equal(one, together)
     assert equal(other, together)
     assert not equal(masks_after_training(sparsity(), [0]), together)
+    pruned = [torch.load(tmp_path / f"pruning{rank}.pt", weights_only=True) for rank in range(2)]
+    expected = kept_by_pruning(SHARES)
+    assert [torch.equal(one["weight"], expected["weight"]) for one in pruned] == [True, True]
+    assert not torch.equal(kept_by_pruning(SHARES[:1])["weight"], expected["weight"])
 
 
 def test_every_score_is_summed_once_a_renewal_before_ranking(monkeypatch: pytest.MonkeyPatch):

@@ -136,7 +136,7 @@ def test_a_shared_matrix_is_excluded_by_any_of_its_names(pattern: str):
 
 
 def test_a_pattern_that_matches_nothing_is_refused():
-    with pytest.raises(ValueError, match=r"matches `outputs\.\*`; the prunable matrices are weight$"):
+    with pytest.raises(ValueError, match=r"matches `outputs\.\*`; the prunable matrices are weight\.$"):
         prunable_matrices(nn.Linear(2, 2), exclude=["outputs.*"])
 
 

@@ -1,6 +1,6 @@
 """Dynamic sparsity: one set of weights trained at several sparsity levels at once (DSNN)."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from random import Random
@@ -20,7 +20,7 @@ from sparrot.sparsity.path import Path
 from sparrot.sparsity.ramps import Ramps
 from sparrot.sparsity.schedules import CubicSchedule
 from sparrot.sparsity.scores import Scores
-from sparrot.sparsity.targets import Target, prunable_matrices
+from sparrot.sparsity.targets import Target, matrices_of_types
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class DynamicSparsity:
         if self.options.nested:
             levels.require_nested()
         self.ramps = Ramps(levels, schedule, self.options)
-        self.targets = _targets_of(model, levels, self.options.exclude)
+        self.targets = matrices_of_types(model, levels.types, self.options.exclude, "the levels prune")
         self.grids = {target.name: target.grid(block) for target in self.targets}
         self._competition = Competition(self.targets, self.grids, levels, self.options.scope)
         self.step_count = 0
@@ -372,20 +372,6 @@ class DynamicSparsity:
 def _described_in(state: Mapping[str, Any]) -> dict[str, Any]:
     """What a state depends on; one that says nothing of the gradient is older than this choice."""
     return {"gradient": "full", **state["described"]}
-
-
-def _targets_of(model: nn.Module, levels: Levels, exclude: Sequence[str]) -> list[Target]:
-    """The matrices of the types that some level prunes."""
-    found = prunable_matrices(model, exclude)
-    present = dict.fromkeys(target.type for target in found)
-    for kind in levels.types:
-        if kind not in present:
-            left = " that is not excluded; there is" if exclude else "; it has"
-            raise ValueError(
-                f"the levels prune `{kind}` layers and the model has none{left} "
-                f"{', '.join(present) or 'no prunable layer'}"
-            )
-    return [target for target in found if target.type in levels.types]
 
 
 def _sparsity(masks: Iterable[BlockMask]) -> float:

@@ -1,5 +1,6 @@
 """The weight matrices of a torch model that sparsity may touch."""
 
+import difflib
 import fnmatch
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -54,11 +55,14 @@ def prunable_matrices(model: nn.Module, exclude: Sequence[str] = ()) -> list[Tar
     be masked and is not excluded.
     """
     claims = list(_claims(model))
+    names = [claim.full_name for claim in claims]
     for pattern in exclude:
-        if not fnmatch.filter([claim.full_name for claim in claims], pattern):
+        if not fnmatch.filter(names, pattern):
+            near = difflib.get_close_matches(pattern, names, n=1)
+            hint = f" Did you mean `{near[0]}`?" if near else ""
             raise ValueError(
                 f"nothing to exclude matches `{pattern}`; the prunable matrices are "
-                f"{', '.join(claim.full_name for claim in claims) or 'none'}"
+                f"{', '.join(names) or 'none'}.{hint}"
             )
     spared = [claim for claim in claims if claim.matches(exclude)]
     found: dict[int, Target] = {}
@@ -66,6 +70,25 @@ def prunable_matrices(model: nn.Module, exclude: Sequence[str] = ()) -> list[Tar
         if not any(claim is other or claim.shares_with(other) for other in spared):
             found.setdefault(id(claim.parameter), claim.target())
     return list(found.values())
+
+
+def matrices_of_types(
+    model: nn.Module, types: Sequence[str], exclude: Sequence[str] = (), who: str = "this prunes"
+) -> list[Target]:
+    """The prunable matrices of some layer types; see `prunable_matrices`.
+
+    who: begins the sentence of the ValueError that comes if the model lacks a type.
+    """
+    found = prunable_matrices(model, exclude)
+    present = dict.fromkeys(target.type for target in found)
+    for kind in types:
+        if kind not in present:
+            left = " that is not excluded; there is" if exclude else "; it has"
+            raise ValueError(
+                f"{who} `{kind}` layers and the model has none{left} "
+                f"{', '.join(present) or 'no prunable layer'}"
+            )
+    return [target for target in found if target.type in types]
 
 
 @dataclass(frozen=True, eq=False)

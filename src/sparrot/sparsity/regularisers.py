@@ -1,0 +1,105 @@
+"""Penalties that draw weights, or whole blocks of them, to zero."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+import torch
+from torch import Tensor
+
+from sparrot.sparsity.blocks import BlockGrid
+
+Penalty: TypeAlias = Literal["group_lasso", "l1", "l_half"]
+Step: TypeAlias = Literal["proximal", "gradient"]
+
+
+@dataclass(frozen=True)
+class Regulariser:
+    """A penalty of the weights, added to the loss (block sparsity, §3.2 and appendix A).
+
+        group_lasso   λ Σ_g ‖w_g‖₂      over the blocks that are pruned, whatever their size
+        l1            λ Σ |w|
+        l_half        λ Σ √|w|
+
+    strength: λ. The papers do not publish theirs.
+    step:     gradient, its slope is added to that of the loss before the optimiser's step. Proximal (our
+              choice, since a slope never brings anything to exactly zero): after the optimiser's step,
+              w ← argmin_v ‖v − w‖² / 2 + rate · penalty(v), with the optimiser's rate.
+    until:    the update before which it ends, as group lasso that guides a schedule does; None = never.
+    epsilon:  of the slope of √|w|, which is infinite at 0: ½ · (|w| + ε)^−½ (our choice).
+    """
+
+    penalty: Penalty
+    strength: float
+    step: Step = "proximal"
+    until: int | None = None
+    epsilon: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if self.penalty not in get_args(Penalty):
+            raise ValueError(f"a penalty is group_lasso, l1 or l_half; got `{self.penalty}`")
+        if self.step not in get_args(Step):
+            raise ValueError(f"the step of a regulariser is proximal or gradient; got `{self.step}`")
+        if not 0.0 < self.strength < float("inf") or not 0.0 < self.epsilon < float("inf"):
+            raise ValueError(
+                f"a regulariser has a strength and an epsilon above 0; got {self.strength} and {self.epsilon}"
+            )
+
+    def value(self, weight: Tensor, grid: BlockGrid) -> Tensor:
+        """The penalty of a matrix (rows, columns), a number."""
+        match self.penalty:
+            case "group_lasso":
+                return self.strength * _norms(weight, grid).sum()
+            case "l1":
+                return self.strength * weight.abs().sum()
+            case "l_half":
+                return self.strength * weight.abs().sqrt().sum()
+
+    def slope(self, weight: Tensor, grid: BlockGrid) -> Tensor:
+        """Its gradient, (rows, columns); 0 where a weight, or all of its block, is 0."""
+        match self.penalty:
+            case "group_lasso":
+                norms = _norms(weight, grid)
+                return weight * grid.expand(torch.where(norms > 0.0, self.strength / norms, 0.0))
+            case "l1":
+                return self.strength * weight.sign()
+            case "l_half":
+                return self.strength * 0.5 * weight.sign() * (weight.abs() + self.epsilon).rsqrt()
+
+    def shrunk(self, weight: Tensor, grid: BlockGrid, rate: float) -> Tensor:
+        """The weights (rows, columns) after a proximal step.
+
+        group_lasso   w_g · max(0, 1 − rate·λ / ‖w_g‖₂)
+        l1            sign(w) · max(0, |w| − rate·λ)
+        l_half        ⅔ w (1 + cos(⅔ π − ⅔ φ)), cos φ = ¼ rate·λ (|w| / 3)^−³⁄₂, where
+                      |w| > ³⁄₂ (rate·λ)^⅔, and 0 elsewhere (Xu et al. 2012)
+        """
+        reach = rate * self.strength
+        match self.penalty:
+            case "group_lasso":
+                norms = _norms(weight, grid)
+                return weight * grid.expand(torch.where(norms > reach, 1.0 - reach / norms, 0.0))
+            case "l1":
+                return weight.sign() * (weight.abs() - reach).clamp(min=0.0)
+            case "l_half":
+                size = weight.abs()
+                angle = torch.acos((reach / 4 * (size / 3).pow(-1.5)).clamp(max=1.0))
+                factor = 2 / 3 * (1 + torch.cos(2 / 3 * (torch.pi - angle)))
+                return torch.where(size > 1.5 * reach ** (2 / 3), weight * factor, 0.0)
+
+
+def _norms(weight: Tensor, grid: BlockGrid) -> Tensor:
+    """‖w_g‖₂ of every block, (n_block_rows, n_block_columns)."""
+    return grid.tiles(weight).square().sum(dim=(1, 3)).sqrt()
+
+
+def rates_of(optimiser: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> list[float]:
+    """The rate at which an optimiser moves each parameter. Raises ValueError if it moves one not at all."""
+    rates = {id(p): float(group["lr"]) for group in optimiser.param_groups for p in group["params"]}
+    missing = sum(id(parameter) not in rates for parameter in parameters)
+    if missing:
+        raise ValueError(
+            f"{missing} of the {len(parameters)} matrices that are pruned are not the optimiser's: give it "
+            "the parameters of the model as it is now"
+        )
+    return [rates[id(parameter)] for parameter in parameters]
