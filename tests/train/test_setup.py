@@ -264,7 +264,7 @@ def test_a_run_too_short_for_its_levels_is_refused(network):
         network, SparsityConfig(**tiny.SPARSE | {"begin": 0.96, "end": 0.98, "freeze": None}), 10
     )
     with pytest.raises(
-        ValueError, match="has 10 updates, and its levels would be reached at update 11; train more"
+        ValueError, match="has 10 updates, and its sparsity would be reached at update 11; train more"
     ):
         require_steps(late, 10)
     require_steps(make_sparsity(network, SparsityConfig(**tiny.SPARSE), 10), 10)

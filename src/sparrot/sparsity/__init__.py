@@ -20,6 +20,7 @@ from sparrot.sparsity.levels import Levels as Levels
 from sparrot.sparsity.masks import BlockMask as BlockMask
 from sparrot.sparsity.options import DynamicOptions as DynamicOptions
 from sparrot.sparsity.path import Path as Path
+from sparrot.sparsity.pruning import AnySparsity as AnySparsity
 from sparrot.sparsity.pruning import Method as Method
 from sparrot.sparsity.pruning import Pruning as Pruning
 from sparrot.sparsity.pruning import PruningOptions as PruningOptions
@@ -30,6 +31,7 @@ from sparrot.sparsity.ranking import ranks as ranks
 from sparrot.sparsity.regularisers import Regulariser as Regulariser
 from sparrot.sparsity.schedules import CubicSchedule as CubicSchedule
 from sparrot.sparsity.targets import Target as Target
+from sparrot.sparsity.targets import matrices_of_types as matrices_of_types
 from sparrot.sparsity.targets import prunable_matrices as prunable_matrices
 from sparrot.sparsity.thresholds import ThresholdPruning as ThresholdPruning
 from sparrot.sparsity.thresholds import ThresholdTimes as ThresholdTimes

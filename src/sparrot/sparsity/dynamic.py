@@ -199,6 +199,16 @@ class DynamicSparsity:
         return any(mask.n_kept < mask.grid.n_blocks for mask in self.masks(level).values())
 
     @property
+    def end(self) -> int:
+        """The step from which every level is as sparse as it will be; 0 if no level drops anything."""
+        return self.ramps.end if self.levels.sparse else 0
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether one ranking serves all levels."""
+        return self.options.nested
+
+    @property
     def types(self) -> tuple[str, ...]:
         """Layer types of the matrices that some level prunes."""
         return tuple(dict.fromkeys(target.type for target in self.targets))

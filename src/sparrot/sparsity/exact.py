@@ -185,7 +185,7 @@ class ExactPruning:
 
 @dataclass(frozen=True)
 class ZeroPruning:
-    """Drops the blocks that a regulariser has brought to exactly zero, every so many steps.
+    """Drops the blocks that a regulariser has brought to exactly zero, every so many steps and at the last.
 
     types: layer types that are pruned.
     last:  the last step at which blocks are dropped; None = whenever they are zero.
@@ -207,7 +207,7 @@ class ZeroPruning:
 
     def is_due(self, step: int) -> bool:
         """Whether blocks are dropped at a step."""
-        return step % self.every == 0 and (self.last is None or step <= self.last)
+        return step == self.last or (step % self.every == 0 and (self.last is None or step < self.last))
 
     def keep(
         self,

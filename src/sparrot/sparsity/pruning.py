@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import torch
 import torch.distributed as dist
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from sparrot.sparsity.blocks import BlockGrid, BlockShape
 from sparrot.sparsity.criteria import Criterion, Evidence
-from sparrot.sparsity.dynamic import MaskUpdate
-from sparrot.sparsity.levels import Levels
+from sparrot.sparsity.dynamic import DynamicSparsity, MaskUpdate
+from sparrot.sparsity.levels import Level, Levels
 from sparrot.sparsity.masks import BlockMask
 from sparrot.sparsity.regularisers import Regulariser, Step, rates_of
 from sparrot.sparsity.targets import Target, matrices_of_types
@@ -116,17 +116,27 @@ class Pruning:
         self._masks = {name: BlockMask.full(grid) for name, grid in self.grids.items()}
         self._dropped: dict[str, Tensor] = {}
 
+    @property
+    def end(self) -> int:
+        """The last step at which blocks are dropped."""
+        return self.method.end
+
+    @property
+    def is_nested(self) -> bool:
+        """There is one level."""
+        return True
+
     def passes(self) -> tuple[str, ...]:
         """The only level."""
         return (self.level,)
 
     @contextmanager
-    def at(self, level: str) -> Iterator[None]:
+    def at(self, level: Level) -> Iterator[None]:
         """Within the block, dropped weights receive no gradient; at its end a regulariser adds its slope.
 
         Raises ValueError for another level.
         """
-        self.levels.require(level)
+        self._require_level(level)
         hooks = [
             target.parameter.register_hook(_keeping_from(self._dropped[target.name]))
             for target in self.targets
@@ -164,19 +174,24 @@ class Pruning:
         n_dropped = sum(mask.n_kept - self._masks[name].n_kept for name, mask in before.items())
         return [MaskUpdate(self.step_count, self.level, n_dropped, 0, self.overall_sparsity())]
 
-    def masks(self, level: str | None = None) -> dict[str, BlockMask]:
+    def masks(self, level: Level = "pruned") -> dict[str, BlockMask]:
         """The mask of every matrix, by parameter name."""
-        self.levels.require(level or self.level)
+        self._require_level(level)
         return dict(self._masks)
 
-    def sparsity(self, level: str | None = None) -> dict[str, float]:
+    def sparsity(self, level: Level = "pruned") -> dict[str, float]:
         """Layer type → fraction of its prunable weights that is dropped."""
-        self.levels.require(level or self.level)
+        self._require_level(level)
         return {kind: self._share([t for t in self.targets if t.type == kind]) for kind in self.method.types}
 
     def overall_sparsity(self) -> float:
         """Fraction of all weights that the method may prune that is dropped."""
         return self._share(self.targets)
+
+    def drops(self, level: Level = "pruned") -> bool:
+        """Whether any block has been dropped."""
+        self._require_level(level)
+        return bool(self._dropped)
 
     def state_dict(self) -> dict[str, Any]:
         """Masks and step count; with the model and the optimiser, training resumes bit for bit."""
@@ -188,16 +203,28 @@ class Pruning:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes up what `state_dict` gave; ValueError if it is of another method or other matrices."""
-        for what, own in self._described().items():
-            saved = state["described"][what]
-            if saved != own:
-                raise ValueError(
-                    f"cannot resume: the saved pruning has other {what}, {saved}; this one has {own}. Resume "
-                    "with the model, method and block it was saved with"
-                )
-        self._set_masks({name: keep.cpu() for name, keep in state["keep"].items()})
+        self._require_like(state, "method")
+        self.load_masks(state)
         self.step_count = state["step_count"]
+
+    def load_masks(self, state: Mapping[str, Any]) -> None:
+        """Takes up the masks of a state, whatever the method was; ValueError if it has other matrices."""
+        self._require_like(state, "matrices")
+        self._set_masks({name: keep.cpu() for name, keep in state["keep"].items()})
         self._set_zeros()
+
+    def _require_like(self, state: Mapping[str, Any], what: str) -> None:
+        saved, own = state["described"][what], self._described()[what]
+        if saved != own:
+            raise ValueError(
+                f"cannot resume: the saved pruning has other {what}, {saved}; this one has {own}. Resume "
+                "with the model, method and block it was saved with"
+            )
+
+    def _require_level(self, level: Level) -> None:
+        if not isinstance(level, str):
+            raise ValueError(f"a pruned model has one level and no path: name it `{self.level}`; got {level}")
+        self.levels.require(level)
 
     def _described(self) -> dict[str, Any]:
         return {
@@ -280,3 +307,6 @@ def _require_blocks(target: Target, block: BlockShape) -> None:
             f"a block of {block} is larger than `{target.name}`, {rows} x {columns}{of_gates}: take smaller "
             "blocks, or exclude the matrix"
         )
+
+
+AnySparsity: TypeAlias = DynamicSparsity | Pruning

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from sparrot.features import FeatureConfig
 from sparrot.nn import Encoder, Front, Predictor, build_architecture
+from sparrot.train.pruning_config import PruningConfig
 from sparrot.train.section import Section, refuse_unused
 from sparrot.train.sparsity_config import SparsityConfig
 
@@ -199,6 +200,7 @@ class Config(Section):
     optimiser: OptimiserConfig = OptimiserConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     sparsity: SparsityConfig | None = None
+    pruning: PruningConfig | None = None
     training: TrainingConfig
 
     @field_validator("features", mode="before")
@@ -217,6 +219,18 @@ class Config(Section):
         wrong = [name for name, used in waves.items() if used]
         if self.features.kind == "given" and wrong:
             raise ValueError(f"given features have no waveform, which {', '.join(wrong)} would change")
+        if self.sparsity is not None and self.pruning is not None:
+            raise ValueError(
+                "`sparsity` trains one model at many levels, and `pruning` makes it sparse for good: leave "
+                "one out"
+            )
+        pruning = self.pruning
+        needs_dense = pruning is not None and pruning.method == "threshold" and pruning.dense is None
+        if needs_dense and self.training.init_from is None:
+            raise ValueError(
+                "a threshold takes its slopes from a dense model: name its run in `pruning.dense`, or start "
+                "from it with `training.init_from`"
+            )
         if self.training.ctc_share > 0.0 and self.predictor is None:
             raise ValueError(
                 "training.ctc_share is CTC's share in the loss of a transducer; without a `predictor` "
@@ -235,13 +249,10 @@ class Config(Section):
         width = self.features.input_width
         network = build_architecture(width, self.front, self.encoder, any_tokens, self.predictor)
         types = {matrix.type for matrix in network.matrices() if matrix.prunable}
-        pruned = {} if self.sparsity is None else self.sparsity.levels
-        unknown = sorted({kind for targets in pruned.values() for kind in targets} - types)
-        if unknown:
-            raise ValueError(
-                f"sparsity.levels prune {', '.join(unknown)} layers; the network has "
-                f"{', '.join(sorted(types))}"
-            )
+        self._require_types("sparsity.levels prune", self._pruned_by_levels(), types)
+        self._require_types(
+            "pruning.sparsity prunes", set(self.pruning.sparsity) if self.pruning else set(), types
+        )
         switches = self.sparsity is not None and self.sparsity.switching is not None
         if switches and (self.encoder.batch_norm or not network.streaming):
             raise ValueError(
@@ -249,6 +260,15 @@ class Config(Section):
                 "leave out sparsity.switching, or encoder.bidirectional and encoder.batch_norm"
             )
         return self
+
+    def _pruned_by_levels(self) -> set[str]:
+        levels = {} if self.sparsity is None else self.sparsity.levels
+        return {kind for targets in levels.values() for kind in targets}
+
+    def _require_types(self, who: str, pruned: set[str], types: set[str]) -> None:
+        unknown = sorted(pruned - types)
+        if unknown:
+            raise ValueError(f"{who} {', '.join(unknown)} layers; the network has {', '.join(sorted(types))}")
 
 
 def _rising(given: tuple[float, float]) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from math import sqrt
 import torch
 
 from sparrot.metrics import ErrorCounts, count_errors, total
-from sparrot.sparsity import DynamicSparsity
+from sparrot.sparsity import AnySparsity
 from sparrot.text import CharacterTokens, SentencePieceTokens
 from sparrot.train.data import EvaluationData
 from sparrot.train.task import AnyNetwork, transcripts
@@ -56,7 +56,7 @@ class Evaluation:
 
 def evaluate(
     network: AnyNetwork,
-    sparsity: DynamicSparsity,
+    sparsity: AnySparsity,
     data: EvaluationData,
     tokens: CharacterTokens | SentencePieceTokens,
 ) -> Evaluation:
@@ -80,7 +80,7 @@ def evaluate(
 def _errors_at(
     level: str,
     network: AnyNetwork,
-    sparsity: DynamicSparsity,
+    sparsity: AnySparsity,
     data: EvaluationData,
     tokens: CharacterTokens | SentencePieceTokens,
 ) -> list[ErrorCounts]:

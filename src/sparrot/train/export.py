@@ -10,9 +10,9 @@ import torch
 from sparrot import __version__
 from sparrot.model_file import LevelToWrite, ModelDescription, Storage, write_model
 from sparrot.source import source_commit
-from sparrot.sparsity import DynamicSparsity
+from sparrot.sparsity import AnySparsity, DynamicSparsity
 from sparrot.train.checkpoint import Checkpoint, load_checkpoint
-from sparrot.train.setup import levels_of, make_sparsity
+from sparrot.train.setup import levels_of, sparsity_of
 from sparrot.train.task import AnyNetwork, build_network
 
 
@@ -25,16 +25,18 @@ def export(checkpoint_path: Path, model_path: Path, n_stops: int | None = None) 
     """
     checkpoint = load_checkpoint(checkpoint_path)
     setup = checkpoint.setup
-    network = build_network(setup.architecture, setup.config, tuple(levels_of(setup.config.sparsity)))
+    network = build_network(setup.architecture, setup.config, tuple(levels_of(setup.config)))
     network.load_state_dict(checkpoint.weights)
-    sparsity = make_sparsity(network, setup.config.sparsity, 1)
-    sparsity.load_state_dict(checkpoint.sparsity)
-    if not sparsity.options.nested:
+    sparsity = sparsity_of(checkpoint, network)
+    if not sparsity.is_nested:
         raise ValueError(
             f"{checkpoint_path} was trained with independent masks, which do not share their bytes; a file "
             "of several levels needs nested ones (sparsity.nested: true)"
         )
-    _warn_of_unreached(checkpoint_path, sparsity)
+    order = {}
+    if isinstance(sparsity, DynamicSparsity):
+        _warn_of_unreached(checkpoint_path, sparsity)
+        order = {name: places.numpy() for name, places in sparsity.path().order.items()}
     matrices = network.matrix_names()
     blocks = {
         matrices[name]: (grid.block.rows, grid.block.columns)
@@ -42,17 +44,17 @@ def export(checkpoint_path: Path, model_path: Path, n_stops: int | None = None) 
         if name in pruned_by(sparsity)
     }
     levels = [_level(level, sparsity, matrices, network) for level in sparsity.levels]
-    order = {matrices[name]: places.numpy() for name, places in sparsity.path().order.items()}
-    storage = Storage(blocks, n_stops=n_stops, order=order)
+    by_matrix = {matrices[name]: places for name, places in order.items()}
+    storage = Storage(blocks, n_stops=n_stops, order=by_matrix)
     write_model(model_path, _description(checkpoint), network.export(), levels, storage)
 
 
 def require_level(checkpoint_path: Path, level: str) -> None:
     """Raises ValueError, with the nearest name, if a checkpoint has no such level."""
-    levels_of(load_checkpoint(checkpoint_path).setup.config.sparsity).require(level)
+    levels_of(load_checkpoint(checkpoint_path).setup.config).require(level)
 
 
-def pruned_by(sparsity: DynamicSparsity) -> set[str]:
+def pruned_by(sparsity: AnySparsity) -> set[str]:
     """Parameters of which some level drops a block."""
     return {
         name
@@ -75,7 +77,7 @@ def _warn_of_unreached(checkpoint_path: Path, sparsity: DynamicSparsity) -> None
 
 
 def _level(
-    level: str, sparsity: DynamicSparsity, matrices: Mapping[str, str], network: AnyNetwork
+    level: str, sparsity: AnySparsity, matrices: Mapping[str, str], network: AnyNetwork
 ) -> LevelToWrite:
     by_level = [vector.name for vector in network.architecture.vectors() if vector.by_level]
     with sparsity.at(level):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sparrot.nn.switching import Switching
-from sparrot.sparsity import Level
+from sparrot.sparsity import DynamicSparsity, Level
 from sparrot.train.average import Average
 from sparrot.train.checkpoint import (
     Checkpoint,
@@ -35,10 +35,10 @@ from sparrot.train.setup import (
     earlier_run,
     goes_on_sparse,
     levels_of,
-    make_sparsity,
     new_network,
     new_setup,
     require_steps,
+    sparsity_of_run,
 )
 from sparrot.train.switching import draw_switching
 from sparrot.train.task import AnyNetwork, Heard, build_network, hear
@@ -62,9 +62,9 @@ class Trainer:
         self.dev = dev_data(self.config, setup.features)
         self.n_steps = sum(len(self.data.epoch(epoch)) for epoch in range(self.config.training.epochs))
         self.network = network
-        self.sparsity = make_sparsity(self.network, self.config.sparsity, self.n_steps, self.config.seed)
-        require_steps(self.sparsity, self.n_steps)
         self.optimiser = make_optimiser(self.network.parameters(), self.config.optimiser)
+        self.sparsity = sparsity_of_run(self.network, self.config, self.n_steps, self.optimiser)
+        require_steps(self.sparsity, self.n_steps)
         decay = self.config.training.average
         self.average = None if decay is None else Average(self.network, decay)
         self.position = Position()
@@ -82,7 +82,7 @@ class Trainer:
                 f"cannot resume {folder}: its configuration differs from the one given; resume with the same "
                 "recipe and overrides, or train into another folder"
             )
-        levels = tuple(levels_of(config.sparsity))
+        levels = tuple(levels_of(config))
         network = build_network(checkpoint.setup.architecture, config, levels)
         network.load_state_dict(checkpoint.network)
         trainer = cls(checkpoint.setup, folder, network)
@@ -108,8 +108,8 @@ class Trainer:
         earlier = earlier_run(config)
         setup = new_setup(config, earlier)
         trainer = cls(setup, folder, new_network(setup, earlier))
-        if earlier is not None and goes_on_sparse(config, trainer.sparsity, earlier):
-            trainer.sparsity.start_from(earlier.sparsity)
+        if earlier is not None and goes_on_sparse(config, earlier):
+            trainer.keep_masks(earlier)
         folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(folder)
         return trainer
@@ -202,6 +202,7 @@ class Trainer:
             return None
         longest_s = int(batch.lengths.max()) / self.setup.features.frame_rate_hz
         random = Random(f"{self.config.seed} switching {self.position.step}")
+        assert isinstance(self.sparsity, DynamicSparsity)
         return draw_switching(self.sparsity, sparse.switching, longest_s, random)
 
     @property
@@ -214,7 +215,7 @@ class Trainer:
         Independent masks are scored by their own passes, which they therefore need from the start.
         """
         full, *sparser = self.sparsity.passes()
-        if not self.sparsity.options.nested:
+        if not self.sparsity.is_nested:
             return full, *sparser
         return full, *(level for level in sparser if self.sparsity.drops(level))
 
@@ -284,13 +285,14 @@ class Trainer:
         with nullcontext() if self.average is None else self.average.applied():
             dev = evaluate(self.network, self.sparsity, self.dev, self.setup.tokens)
         self._count_minutes()
-        reached = self.config.sparsity is None or self._sparsity_is_reached()
+        reached = self.sparsity.step_count >= self.sparsity.end
         better = reached and (self.position.best is None or dev.score < self.position.best)
         record.evaluation(self.position, dev, is_best=better)
         if better:
             self.position.best = dev.score
             self.save(self.folder / "best.pt")
 
-    def _sparsity_is_reached(self) -> bool:
-        """Whether every level is as sparse as it will be; masks are renewed at the step where that is so."""
-        return self.sparsity.step_count >= self.sparsity.ramps.end
+    def keep_masks(self, earlier: Checkpoint) -> None:
+        """Takes up the masks of the run that this one starts from, if they are of the same levels."""
+        if isinstance(self.sparsity, DynamicSparsity) and self.sparsity.matches(earlier.sparsity):
+            self.sparsity.start_from(earlier.sparsity)

@@ -1,5 +1,6 @@
 """From a configuration to everything a run is made of."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,14 +10,23 @@ from sparrot.architecture import AnyArchitecture, Architecture, Transducer
 from sparrot.corpora.sources import read_sources
 from sparrot.nn import TransducerNetwork, build_architecture
 from sparrot.sparsity import (
+    AnySparsity,
     BlockShape,
     CubicSchedule,
     DynamicSparsity,
     Levels,
+    Pruning,
+    ThresholdPruning,
+    ThresholdTimes,
+    ZeroPruning,
+    forecast,
+    matrices_of_types,
+    slopes_of_dense,
 )
 from sparrot.train.checkpoint import Checkpoint, Setup, find_checkpoint, load_checkpoint
 from sparrot.train.config import Config
 from sparrot.train.data import heard_in, make_tokens, measured_features
+from sparrot.train.pruning_config import PruningConfig
 from sparrot.train.sparsity_config import SparsityConfig
 from sparrot.train.task import AnyNetwork, build_network
 
@@ -56,49 +66,108 @@ def new_setup(config: Config, earlier: Checkpoint | None) -> Setup:
 def new_network(setup: Setup, earlier: Checkpoint | None) -> AnyNetwork:
     """The network of a new run: drawn from the seed, or with the weights of the run it starts from."""
     torch.manual_seed(setup.config.seed)
-    network = build_network(setup.architecture, setup.config, tuple(levels_of(setup.config.sparsity)))
+    network = build_network(setup.architecture, setup.config, tuple(levels_of(setup.config)))
     if earlier is not None:
-        network.start_from(earlier.weights, tuple(levels_of(earlier.setup.config.sparsity)))
+        network.start_from(earlier.weights, tuple(levels_of(earlier.setup.config)))
     return network
 
 
-def goes_on_sparse(config: Config, sparsity: DynamicSparsity, earlier: Checkpoint | None) -> bool:
-    """Whether a new run keeps the masks of the run it starts from: same levels and blocks, no new ramp."""
-    is_full = config.sparsity is not None and config.sparsity.initial == 1.0
-    return is_full and earlier is not None and sparsity.matches(earlier.sparsity)
+def goes_on_sparse(config: Config, earlier: Checkpoint | None) -> bool:
+    """Whether a new run may keep the masks of the run it starts from: no new ramp."""
+    return config.sparsity is not None and config.sparsity.initial == 1.0 and earlier is not None
 
 
-def levels_of(config: SparsityConfig | None) -> Levels:
-    """The levels of a run: without configuration, one dense level."""
-    return Levels(**{DENSE: {}}) if config is None else Levels(**config.levels)
+def levels_of(config: Config) -> Levels:
+    """The levels of a run: without sparsity, one dense level."""
+    if config.pruning is not None:
+        return Levels(**{Pruning.level: {}})
+    return Levels(**{DENSE: {}}) if config.sparsity is None else Levels(**config.sparsity.levels)
 
 
 def make_sparsity(
     network: AnyNetwork, config: SparsityConfig | None, n_steps: int, seed: int = 0
 ) -> DynamicSparsity:
-    """The sparsity of a run of `n_steps` updates; without configuration, one dense level.
+    """The levels of a run of `n_steps` updates; without configuration, one dense level.
 
     seed: of the passes that are drawn.
     """
-    levels = levels_of(config)
     if config is None:
-        return DynamicSparsity(network, levels, block=BlockShape(1, 1), schedule=CubicSchedule(0, 1))
+        dense = Levels(**{DENSE: {}})
+        return DynamicSparsity(network, dense, block=BlockShape(1, 1), schedule=CubicSchedule(0, 1))
     return DynamicSparsity(
         network,
-        levels,
+        Levels(**config.levels),
         block=BlockShape.parse(config.block),
         schedule=config.schedule(n_steps),
         options=config.options(n_steps, seed, _left_behind(network)),
     )
 
 
-def require_steps(sparsity: DynamicSparsity, n_steps: int) -> None:
-    """Raises ValueError if a run of `n_steps` updates ends before its levels are reached."""
-    if sparsity.ramps.end > n_steps and sparsity.levels.sparse:
+def sparsity_of_run(
+    network: AnyNetwork, config: Config, n_steps: int, optimiser: torch.optim.Optimizer
+) -> AnySparsity:
+    """The levels of a run of `n_steps` updates, or its pruning, whose penalty takes the optimiser's rates."""
+    if config.pruning is not None:
+        return _pruning(network, config, config.pruning, n_steps, optimiser)
+    return make_sparsity(network, config.sparsity, n_steps, config.seed)
+
+
+def sparsity_of(checkpoint: Checkpoint, network: AnyNetwork) -> AnySparsity:
+    """The sparsity of a run as a checkpoint left it, to look at and not to go on with."""
+    config = checkpoint.setup.config
+    if config.pruning is not None:
+        method = ZeroPruning(tuple(config.pruning.sparsity))
+        block = BlockShape.parse(config.pruning.block)
+        options = config.pruning.options(method, _left_behind(network))
+        pruning = Pruning(network, method, block=block, options=replace(options, regulariser=None))
+        pruning.load_masks(checkpoint.sparsity)
+        return pruning
+    sparsity = make_sparsity(network, config.sparsity, 1)
+    sparsity.load_state_dict(checkpoint.sparsity)
+    return sparsity
+
+
+def require_steps(sparsity: AnySparsity, n_steps: int) -> None:
+    """Raises ValueError if a run of `n_steps` updates ends before its sparsity is reached."""
+    if sparsity.end > n_steps:
         raise ValueError(
-            f"the run has {n_steps} updates, and its levels would be reached at update "
-            f"{sparsity.ramps.end}; train more epochs, or let sparsity begin and end earlier"
+            f"the run has {n_steps} updates, and its sparsity would be reached at update "
+            f"{sparsity.end}; train more epochs, or let sparsity begin and end earlier"
         )
+
+
+def _pruning(
+    network: AnyNetwork,
+    config: Config,
+    pruning: PruningConfig,
+    n_steps: int,
+    optimiser: torch.optim.Optimizer,
+) -> Pruning:
+    block, exclude = BlockShape.parse(pruning.block), (*pruning.exclude, *_left_behind(network))
+
+    def slopes(times: ThresholdTimes) -> dict[str, float]:
+        dense = copy.deepcopy(network)
+        _load_dense(dense, config, str(pruning.dense or config.training.init_from))
+        targets = matrices_of_types(dense, tuple(pruning.sparsity), exclude, "the method prunes")
+        found = slopes_of_dense(targets, pruning.sparsity, times)
+        method = ThresholdPruning(times, found, pruning.ramp_factor)
+        forecast(method, targets, {target.name: target.grid(block) for target in targets})
+        return found
+
+    method = pruning.make(n_steps, slopes)
+    options = pruning.options(method, _left_behind(network))
+    return Pruning(network, method, block=block, optimiser=optimiser, options=options)
+
+
+def _load_dense(network: AnyNetwork, config: Config, origin: str) -> None:
+    """Gives a network the weights of a dense run. Raises ValueError if that has another architecture."""
+    dense = load_checkpoint(find_checkpoint(Path(origin)))
+    if dense.setup.architecture != network.architecture:
+        raise ValueError(
+            f"cannot derive slopes from {origin}: its network has another architecture than the one that is "
+            "trained; give a dense run of the same recipe"
+        )
+    network.start_from(dense.weights, tuple(levels_of(dense.setup.config)))
 
 
 def _require_like(earlier: Setup, setup: Setup) -> None:
