@@ -13,7 +13,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 def draw_levels(rows: Sequence[Mapping[str, Any]], title: str, path: Path) -> None:
     """Draws the WER of every method and set against the sparsity of its levels, as a PNG.
 
-    rows: of a result; those with metric `wer` are drawn, values in per cent, sparsity 0 … 1.
+    rows: of a result; those with metric `wer` and a sparsity, 0 … 1, are drawn; values in per cent.
     """
     import matplotlib as mpl
 
@@ -22,7 +22,7 @@ def draw_levels(rows: Sequence[Mapping[str, Any]], title: str, path: Path) -> No
 
     series: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        if row["metric"] == "wer":
+        if row["metric"] == "wer" and row["sparsity"] is not None:
             series.setdefault(f"{row['method']}, {row['set']}", []).append(row)
     figure, axes = pyplot.subplots(figsize=(8, 4.8), dpi=100, layout="constrained")
     for (name, given), colour, marker in zip(series.items(), cycle(COLOURS), cycle(MARKERS), strict=False):
@@ -38,6 +38,6 @@ def draw_levels(rows: Sequence[Mapping[str, Any]], title: str, path: Path) -> No
     )
     axes.set_ylim(bottom=0, top=1.15 * axes.get_ylim()[1])
     axes.grid(alpha=0.3)
-    figure.legend(loc="outside lower center", ncols=len(series))  # no place inside is free in every figure
+    figure.legend(loc="outside lower center", ncols=min(len(series), 3))  # no place inside is always free
     figure.savefig(path)
     pyplot.close(figure)
