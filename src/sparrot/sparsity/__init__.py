@@ -30,6 +30,7 @@ from sparrot.sparsity.ranking import n_kept as n_kept
 from sparrot.sparsity.ranking import ranks as ranks
 from sparrot.sparsity.regularisers import Regulariser as Regulariser
 from sparrot.sparsity.schedules import CubicSchedule as CubicSchedule
+from sparrot.sparsity.scored import ScoredBlocks as ScoredBlocks
 from sparrot.sparsity.targets import Target as Target
 from sparrot.sparsity.targets import matrices_of_types as matrices_of_types
 from sparrot.sparsity.targets import prunable_matrices as prunable_matrices

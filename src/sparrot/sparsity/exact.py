@@ -1,19 +1,17 @@
 """Pruning to an exact sparsity: at once, in rounds, or little by little."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
-from sparrot.sparsity.blocks import BlockGrid
 from sparrot.sparsity.competition import Competition
 from sparrot.sparsity.criteria import Magnitude
 from sparrot.sparsity.levels import Levels
 from sparrot.sparsity.ranking import Scope
-from sparrot.sparsity.targets import Target
+from sparrot.sparsity.scored import ScoredBlocks
 
 
 class Growth(Protocol):
@@ -165,21 +163,15 @@ class ExactPruning:
         """Whether blocks are dropped at a step."""
         return step <= self.end and self.growth.is_due(step)
 
-    def keep(
-        self,
-        step: int,
-        scores: Mapping[str, Tensor],
-        targets: Sequence[Target],
-        grids: Mapping[str, BlockGrid],
-    ) -> dict[str, Tensor]:
+    def keep(self, step: int, blocks: ScoredBlocks) -> dict[str, Tensor]:
         """The best blocks at a step, bool (n_block_rows, n_block_columns) by matrix.
 
         Raises ValueError if nothing of a matrix would be left.
         """
         now = {kind: self.growth.sparsity(step, target) for kind, target in self.sparsity.items()}
         levels = Levels(full={}, pruned=now)
-        competition = Competition(list(targets), grids, levels, self.scope)
-        masks = competition.best(competition.ranked(scores), "pruned", 1.0)
+        competition = Competition(list(blocks.targets), blocks.grids, levels, self.scope)
+        masks = competition.best(competition.ranked(blocks.scores), "pruned", 1.0)
         return {name: mask.keep for name, mask in masks.items()}
 
 
@@ -209,26 +201,15 @@ class ZeroPruning:
         """Whether blocks are dropped at a step."""
         return step == self.last or (step % self.every == 0 and (self.last is None or step < self.last))
 
-    def keep(
-        self,
-        step: int,
-        scores: Mapping[str, Tensor],
-        targets: Sequence[Target],
-        grids: Mapping[str, BlockGrid],
-    ) -> dict[str, Tensor]:
+    def keep(self, step: int, blocks: ScoredBlocks) -> dict[str, Tensor]:
         """Which blocks hold anything, bool (n_block_rows, n_block_columns) by matrix.
 
         Raises ValueError that names a matrix of which nothing is left.
         """
-        kept = {target.name: scores[target.name] > 0.0 for target in targets}
+        kept = {name: score > 0.0 for name, score in blocks.scores.items()}
         for name, keep in kept.items():
             if not keep.any():
                 raise ValueError(
                     f"at step {step} the regulariser has brought all of `{name}` to zero: lower its strength"
                 )
         return kept
-
-
-def all_kept(grids: Mapping[str, BlockGrid]) -> dict[str, Tensor]:
-    """Of every matrix all blocks, bool (n_block_rows, n_block_columns)."""
-    return {name: torch.ones(grid.shape, dtype=torch.bool) for name, grid in grids.items()}

@@ -9,12 +9,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from sparrot.sparsity.blocks import BlockGrid, BlockShape
+from sparrot.sparsity.blocks import BlockShape
 from sparrot.sparsity.criteria import Criterion, Evidence
 from sparrot.sparsity.dynamic import DynamicSparsity, MaskUpdate
 from sparrot.sparsity.levels import Level, Levels
 from sparrot.sparsity.masks import BlockMask
 from sparrot.sparsity.regularisers import Regulariser, Step, rates_of
+from sparrot.sparsity.scored import ScoredBlocks
 from sparrot.sparsity.targets import Target, matrices_of_types
 
 
@@ -40,16 +41,10 @@ class Method(Protocol):
         """Whether it drops blocks at a step."""
         ...
 
-    def keep(
-        self,
-        step: int,
-        scores: Mapping[str, Tensor],
-        targets: Sequence[Target],
-        grids: Mapping[str, BlockGrid],
-    ) -> dict[str, Tensor]:
+    def keep(self, step: int, blocks: ScoredBlocks) -> dict[str, Tensor]:
         """Which blocks to keep, bool (n_block_rows, n_block_columns) by matrix.
 
-        scores: float of the same shape, −1 for blocks that are dropped, which stay so in any case.
+        What is dropped stays so in any case.
         """
         ...
 
@@ -167,7 +162,7 @@ class Pruning:
         if not self.method.is_due(self.step_count):
             return []
         scores = {target.name: self._score(target) for target in self.targets}
-        keep = self.method.keep(self.step_count, scores, self.targets, self.grids)
+        keep = self.method.keep(self.step_count, ScoredBlocks(self.targets, self.grids, scores))
         before = self._masks
         self._set_masks({name: mask.keep & keep[name].cpu() for name, mask in before.items()})
         self._set_zeros()

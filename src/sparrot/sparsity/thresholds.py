@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sparrot.sparsity.blocks import BlockGrid, BlockShape
 from sparrot.sparsity.criteria import Evidence, Magnitude
+from sparrot.sparsity.scored import ScoredBlocks
 from sparrot.sparsity.targets import Target
 
 RAMP_FACTOR: Final = 1.5  # φ / θ, as eq. 1 assumes
@@ -105,25 +106,20 @@ class ThresholdPruning:
             slope * (times.ramp - times.start + 1 + self.ramp_factor * (step - times.ramp + 1)) / times.every
         )
 
-    def keep(
-        self,
-        step: int,
-        scores: Mapping[str, Tensor],
-        targets: Sequence[Target],
-        grids: Mapping[str, BlockGrid],
-    ) -> dict[str, Tensor]:
+    def keep(self, step: int, blocks: ScoredBlocks) -> dict[str, Tensor]:
         """Which blocks are large enough at a step, bool (n_block_rows, n_block_columns) by matrix.
 
-        scores: the largest |w| of every block. Raises ValueError that names the matrix of which none is.
+        Raises ValueError that names the matrix of which none is.
         """
         kept = {}
-        for target in targets:
-            threshold = self.threshold(target.type, grids[target.name].block, step)
-            kept[target.name] = scores[target.name] >= threshold
+        for target in blocks.targets:
+            largest = blocks.scores[target.name]
+            threshold = self.threshold(target.type, blocks.grids[target.name].block, step)
+            kept[target.name] = largest >= threshold
             if not kept[target.name].any():
                 raise ValueError(
                     f"the threshold of {threshold:.3g} at step {step} would leave nothing of "
-                    f"`{target.name}`, whose largest weight is {float(scores[target.name].max()):.3g}: give "
+                    f"`{target.name}`, whose largest weight is {float(largest.max()):.3g}: give "
                     f"{target.type} layers a smaller slope"
                 )
         return kept
@@ -174,7 +170,7 @@ def forecast(
     scores = {t.name: method.criterion.score(Evidence(t.parameter.detach()), grids[t.name]) for t in targets}
     for step in range(method.times.start + 1, method.times.end):
         if method.is_due(step):
-            kept = method.keep(step, scores, targets, grids)
+            kept = method.keep(step, ScoredBlocks(targets, grids, scores))
     return {
         name: float((grids[name].sizes() * ~keep.cpu()).sum()) / (grids[name].rows * grids[name].columns)
         for name, keep in kept.items()
