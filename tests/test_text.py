@@ -17,6 +17,7 @@ from sparrot.text import (
     CharacterTokens,
     SentencePieceTokens,
     Tokens,
+    WordTokens,
     normalise_text,
     tokens_from_json,
     train_sentencepiece,
@@ -37,8 +38,10 @@ def pieces() -> SentencePieceTokens:
     return train_sentencepiece(TEXTS, 50)
 
 
-@pytest.fixture(params=["characters", "sentencepiece"], scope="module")
+@pytest.fixture(params=["characters", "sentencepiece", "words"], scope="module")
 def tokens(request: pytest.FixtureRequest, pieces: SentencePieceTokens) -> Tokens:
+    if request.param == "words":
+        return WordTokens(tuple(sorted({word for text in TEXTS for word in text.split()})))
     return pieces if request.param == "sentencepiece" else CharacterTokens.of(TEXTS)
 
 
@@ -82,7 +85,7 @@ def test_normalising_twice_changes_nothing(raw: str):
     assert not (once.startswith("'") or once.endswith("'"))
 
 
-# Both kinds of tokens
+# All kinds of tokens
 
 
 def test_what_is_encoded_is_decoded(tokens: Tokens):
@@ -126,7 +129,7 @@ def test_ids_may_be_numpy_integers(tokens: Tokens):
     ids = np.array(tokens.encode("the cat"), np.int64)
     assert tokens.decode(ids) == "the cat"
     assert tokens.pieces(ids) == tokens.pieces(ids.tolist())
-    assert tokens.is_word_start(ids[-1]) is False
+    assert tokens.is_word_start(ids[-1]) is (tokens.kind == "words")
 
 
 def test_json_gives_back_the_same_tokens(tokens: Tokens):
@@ -150,6 +153,8 @@ def test_tokens_travel_to_another_process(tokens: Tokens):
         {"kind": "characters", "symbols": "abc"},
         {"kind": "characters", "symbols": ["a"], "more": 1},
         {"kind": "sentencepiece", "symbols": []},
+        {"kind": "words", "symbols": ["a"]},
+        {"kind": "words", "symbols": "a b", "unknown": None},
         {},
         [],
         None,
@@ -158,6 +163,29 @@ def test_tokens_travel_to_another_process(tokens: Tokens):
 def test_descriptions_of_other_tokens_are_refused(described: object):
     with pytest.raises(ValueError, match=r"tokens are \{kind: characters, symbols:"):
         tokens_from_json(described, b"")
+
+
+# Words
+
+
+def test_a_word_without_a_token_is_named():
+    with pytest.raises(ValueError, match="no token for the word 'dog' in 'a dog'; leave it out"):
+        WordTokens(("a", "cat")).encode("a dog")
+
+
+def test_one_token_may_stand_for_all_others():
+    tokens = WordTokens(("<unk>", "a", "cat"), unknown="<unk>")
+    assert tokens.decode(tokens.encode("a  dog \n cat")) == "a <unk> cat"
+    assert tokens.words(tokens.encode("a dog")) == [("a", 0, 0), ("<unk>", 1, 1)]
+    assert tokens.spellings == (b"", b" <unk>", b" a", b" cat")
+
+
+@pytest.mark.parametrize("symbols", [(), ("a", "a"), ("",), ("a b",), (1,)])
+def test_words_are_distinct_and_without_spaces(symbols):
+    with pytest.raises(ValueError, match="distinct words without spaces"):
+        WordTokens(symbols)
+    with pytest.raises(ValueError, match="unknown words would be written '<unk>', and that is no token"):
+        WordTokens(("a",), unknown="<unk>")
 
 
 # Characters

@@ -1,7 +1,7 @@
-"""Text as token ids and back: characters, or pieces of words found by sentencepiece.
+"""Text as token ids and back: characters, pieces of words found by sentencepiece, or words.
 
 Id 0 is the blank of CTC and of the transducer, always; it is no symbol, never encoded and never decoded.
-Both kinds of tokens are values with the same methods, and `Tokens` is either of them.
+All kinds of tokens are values with the same methods, and `Tokens` is any of them.
 """
 
 import io
@@ -189,7 +189,77 @@ class SentencePieceTokens:
         return processor
 
 
-Tokens: TypeAlias = CharacterTokens | SentencePieceTokens
+@final
+@dataclass(frozen=True)
+class WordTokens:
+    """One token a word, as language models have them; the id of `symbols[i]` is i + 1.
+
+    unknown: the symbol of words that have no token; None refuses them.
+    """
+
+    symbols: tuple[str, ...] = field(repr=False)
+    unknown: str | None = None
+    kind: ClassVar[str] = "words"
+
+    def __post_init__(self) -> None:
+        valid = bool(self.symbols) and all(_is_word(symbol) for symbol in self.symbols)
+        if not valid or len(set(self.symbols)) < len(self.symbols):
+            raise ValueError(f"word tokens need distinct words without spaces, got {self.symbols!r:.200}")
+        if self.unknown is not None and self.unknown not in self._ids:
+            raise ValueError(f"unknown words would be written {self.unknown!r}, and that is no token")
+
+    @property
+    def n_tokens(self) -> int:
+        """Symbols and the blank."""
+        return 1 + len(self.symbols)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of the text's words. Raises ValueError on a word without a token and without `unknown`."""
+        words = text.split()
+        if self.unknown is None:
+            missing = next((word for word in words if word not in self._ids), None)
+            if missing is not None:
+                raise ValueError(
+                    f"no token for the word {missing!r} in {text[:80]!r}; leave it out of the text, or train "
+                    "with texts that hold it"
+                )
+            return [self._ids[word] for word in words]
+        stand_in = self._ids[self.unknown]
+        return [self._ids.get(word, stand_in) for word in words]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The words of the ids, joined by single spaces."""
+        return SPACE.join(self.pieces(ids))
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """The word of each id. Raises ValueError for the blank or an id out of range."""
+        _check_ids(ids, self.n_tokens)
+        return [self.symbols[i - 1] for i in ids]
+
+    def is_word_start(self, token_id: int) -> bool:
+        """Every token begins a word."""
+        _check_ids([token_id], self.n_tokens)
+        return True
+
+    @cached_property
+    def spellings(self) -> tuple[bytes, ...]:
+        """What each id adds to a text, in UTF-8, a space before each word; of the blank nothing."""
+        return (b"", *((SPACE + symbol).encode() for symbol in self.symbols))
+
+    def words(self, ids: Sequence[int]) -> list[Word]:
+        """Each word with its index, twice."""
+        return [(word, i, i) for i, word in enumerate(self.pieces(ids))]
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object from which `tokens_from_json` makes the same tokens."""
+        return {"kind": self.kind, "symbols": list(self.symbols), "unknown": self.unknown}
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {symbol: i for i, symbol in enumerate(self.symbols, start=1)}
+
+
+Tokens: TypeAlias = CharacterTokens | SentencePieceTokens | WordTokens
 
 
 def tokens_from_json(described: object, blob: bytes | None = None) -> Tokens:
@@ -201,12 +271,16 @@ def tokens_from_json(described: object, blob: bytes | None = None) -> Tokens:
     symbols = fields.get("symbols")
     if fields == {"kind": CharacterTokens.kind, "symbols": symbols} and isinstance(symbols, list | tuple):
         return CharacterTokens(tuple(symbols))
+    words = {"kind": WordTokens.kind, "symbols": symbols, "unknown": fields.get("unknown")}
+    if fields == words and isinstance(symbols, list | tuple):
+        return WordTokens(tuple(symbols), fields["unknown"])
     if fields == {"kind": SentencePieceTokens.kind}:
         if blob is None:
             raise ValueError("sentencepiece tokens need their model, and none was given")
         return SentencePieceTokens(bytes(blob))
     raise ValueError(
-        f"tokens are {{kind: characters, symbols: [...]}} or {{kind: sentencepiece}}; got {described!r:.200}"
+        "tokens are {kind: characters, symbols: [...]}, {kind: words, symbols: [...], unknown: ...} or "
+        f"{{kind: sentencepiece}}; got {described!r:.200}"
     )
 
 
@@ -246,6 +320,10 @@ def train_sentencepiece(texts: Iterable[str], n_tokens: int) -> SentencePieceTok
 
 def _is_character(value: object) -> bool:
     return isinstance(value, str) and len(value) == 1
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and bool(value) and not any(c.isspace() for c in value)
 
 
 def _check_ids(ids: Sequence[int], n_tokens: int) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from sparrot.architecture import AnyArchitecture, architecture_from_json
 from sparrot.atomic import atomic_write
 from sparrot.features import FeatureConfig
-from sparrot.text import CharacterTokens, SentencePieceTokens, tokens_from_json
+from sparrot.text import SentencePieceTokens, Tokens, tokens_from_json
 from sparrot.train.config import Config
 from sparrot.train.recipe import parse_config
 
@@ -27,7 +27,7 @@ class Setup:
     config: Config
     architecture: AnyArchitecture
     features: FeatureConfig
-    tokens: CharacterTokens | SentencePieceTokens
+    tokens: Tokens
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object from which, with the sentencepiece model, `from_json` makes the same set-up."""

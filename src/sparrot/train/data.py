@@ -18,13 +18,12 @@ from sparrot.corpora.manifest import Utterance
 from sparrot.corpora.sources import read_sources
 from sparrot.corpora.strings import StringShape, training_strings
 from sparrot.features import FeatureConfig, FeatureStatistics, compute_features
-from sparrot.text import CharacterTokens, SentencePieceTokens, normalise_text, train_sentencepiece
+from sparrot.text import CharacterTokens, Tokens, normalise_text, train_sentencepiece
 from sparrot.train.augmentation import WaveAugmentation, spec_augmented
 from sparrot.train.config import Config, DataConfig, TokensConfig
 from sparrot.train.loss import required_frames
 
 Frames = npt.NDArray[np.float32]
-Tokens = CharacterTokens | SentencePieceTokens
 
 _STATISTICS_UTTERANCES = 500  # enough for a mean and a deviation of every value
 _KEPT_BYTES = 4 << 30  # of features held in memory: 70 hours of 40 values a frame

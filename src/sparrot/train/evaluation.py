@@ -10,7 +10,7 @@ import torch
 
 from sparrot.metrics import ErrorCounts, count_errors, total
 from sparrot.sparsity import AnySparsity
-from sparrot.text import CharacterTokens, SentencePieceTokens
+from sparrot.text import Tokens
 from sparrot.train.data import EvaluationData
 from sparrot.train.task import AnyNetwork, transcripts
 
@@ -58,7 +58,7 @@ def evaluate(
     network: AnyNetwork,
     sparsity: AnySparsity,
     data: EvaluationData,
-    tokens: CharacterTokens | SentencePieceTokens,
+    tokens: Tokens,
 ) -> Evaluation:
     """Greedy decoding of `data` at every level; the network is left in the mode it came in.
 
@@ -82,7 +82,7 @@ def _errors_at(
     network: AnyNetwork,
     sparsity: AnySparsity,
     data: EvaluationData,
-    tokens: CharacterTokens | SentencePieceTokens,
+    tokens: Tokens,
 ) -> list[ErrorCounts]:
     counts = []
     with sparsity.at(level), torch.inference_mode():
