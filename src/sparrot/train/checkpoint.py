@@ -108,7 +108,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """The checkpoint in a file, without running any code from it. Raises ValueError if it is damaged."""
     if not path.exists():
         raise FileNotFoundError(f"there is no checkpoint {path}; `sparrot train` writes last.pt and best.pt")
-    state = _loaded(path.read_bytes())
+    state = loaded_state(path.read_bytes())
     if state is None:
         raise ValueError(
             f"cannot read {path}: it is damaged, or no checkpoint; use another one, or train anew"
@@ -129,7 +129,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     )
 
 
-def _loaded(raw: bytes) -> Any:
+def loaded_state(raw: bytes) -> Any:
     """What `torch.save` wrote, or None if a byte of it has changed; torch itself checks no sums."""
     try:
         if zipfile.ZipFile(io.BytesIO(raw)).testzip() is not None:

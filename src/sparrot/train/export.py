@@ -9,11 +9,12 @@ import torch
 
 from sparrot import __version__
 from sparrot.model_file import LevelToWrite, ModelDescription, Storage, write_model
+from sparrot.nn.network import Network
 from sparrot.source import source_commit
 from sparrot.sparsity import AnySparsity, DynamicSparsity
 from sparrot.train.checkpoint import Checkpoint, load_checkpoint
 from sparrot.train.setup import levels_of, sparsity_of
-from sparrot.train.task import AnyNetwork, build_network
+from sparrot.train.task import build_network
 
 
 def export(checkpoint_path: Path, model_path: Path, n_stops: int | None = None) -> None:
@@ -33,10 +34,19 @@ def export(checkpoint_path: Path, model_path: Path, n_stops: int | None = None) 
             f"{checkpoint_path} was trained with independent masks, which do not share their bytes; a file "
             "of several levels needs nested ones (sparsity.nested: true)"
         )
-    order = {}
     if isinstance(sparsity, DynamicSparsity):
         _warn_of_unreached(checkpoint_path, sparsity)
-        order = {name: places.numpy() for name, places in sparsity.path().order.items()}
+    write_network(model_path, network, sparsity, _description(checkpoint), n_stops)
+
+
+def write_network(
+    path: Path,
+    network: Network,
+    sparsity: AnySparsity,
+    description: ModelDescription,
+    n_stops: int | None = None,
+) -> None:
+    """Writes a network with the masks of every level as a model file; n_stops as for `export`."""
     matrices = network.matrix_names()
     blocks = {
         matrices[name]: (grid.block.rows, grid.block.columns)
@@ -44,9 +54,10 @@ def export(checkpoint_path: Path, model_path: Path, n_stops: int | None = None) 
         if name in pruned_by(sparsity)
     }
     levels = [_level(level, sparsity, matrices, network) for level in sparsity.levels]
-    by_matrix = {matrices[name]: places for name, places in order.items()}
-    storage = Storage(blocks, n_stops=n_stops, order=by_matrix)
-    write_model(model_path, _description(checkpoint), network.export(), levels, storage)
+    order = {}
+    if isinstance(sparsity, DynamicSparsity):
+        order = {matrices[name]: places.numpy() for name, places in sparsity.path().order.items()}
+    write_model(path, description, network.export(), levels, Storage(blocks, n_stops=n_stops, order=order))
 
 
 def require_level(checkpoint_path: Path, level: str) -> None:
@@ -76,9 +87,7 @@ def _warn_of_unreached(checkpoint_path: Path, sparsity: DynamicSparsity) -> None
             )
 
 
-def _level(
-    level: str, sparsity: AnySparsity, matrices: Mapping[str, str], network: AnyNetwork
-) -> LevelToWrite:
+def _level(level: str, sparsity: AnySparsity, matrices: Mapping[str, str], network: Network) -> LevelToWrite:
     by_level = [vector.name for vector in network.architecture.vectors() if vector.by_level]
     with sparsity.at(level):
         exported = network.export() if by_level else {}

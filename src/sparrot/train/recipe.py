@@ -6,15 +6,28 @@ Unknown keys are errors that name the nearest known one, and all errors are show
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import ValidationError
 
 from sparrot.train.config import Config
+from sparrot.train.section import Section
+
+Kind = TypeVar("Kind", bound=Section)
 
 
 def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
+    """The configuration of a recogniser in a YAML file; see `load_as`."""
+    return load_as(Config, path, overrides)
+
+
+def parse_config(described: Mapping[str, Any], source: str) -> Config:
+    """The configuration of a recogniser that a mapping describes; see `parse_as`."""
+    return parse_as(Config, described, source)
+
+
+def load_as(kind: type[Kind], path: Path, overrides: Iterable[str] = ()) -> Kind:
     """The configuration in a YAML file, with `a.b=value` overrides; paths in it are as written.
 
     Raises ValueError that lists everything wrong with it.
@@ -27,15 +40,15 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
         raise ValueError(f"{path} must hold a mapping of sections, see docs/configuration.md")
     for override in overrides:
         _override(described, override)
-    return parse_config(described, str(path))
+    return parse_as(kind, described, str(path))
 
 
-def parse_config(described: Mapping[str, Any], source: str) -> Config:
+def parse_as(kind: type[Kind], described: Mapping[str, Any], source: str) -> Kind:
     """The configuration that a mapping describes. Raises ValueError that lists everything wrong."""
     try:
-        return Config.model_validate(described)
+        return kind.model_validate(described)
     except ValidationError as error:
-        problems = "; ".join(_problems(error))
+        problems = "; ".join(_problems(kind, error))
         raise ValueError(f"cannot use the configuration {source}: {problems}") from None
 
 
@@ -57,17 +70,17 @@ def _override(described: dict[str, Any], override: str) -> None:
         raise ValueError(f"cannot override `{key}`: `{text}` is not a YAML value") from None
 
 
-def _problems(error: ValidationError) -> Iterator[str]:
+def _problems(kind: type[Section], error: ValidationError) -> Iterator[str]:
     for problem in error.errors():
         place = ".".join(str(part) for part in problem["loc"]) or "the whole"
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            message = "unknown key" + _nearest(problem["loc"])
+            message = "unknown key" + _nearest(kind, problem["loc"])
         yield f"`{place}`: {message}"
 
 
-def _nearest(place: tuple[int | str, ...]) -> str:
-    section: Any = Config
+def _nearest(kind: type[Section], place: tuple[int | str, ...]) -> str:
+    section: Any = kind
     for part in place[:-1]:
         section = _field_type(section, str(part)) or section
     known = list(getattr(section, "model_fields", None) or getattr(section, "__dataclass_fields__", {}))

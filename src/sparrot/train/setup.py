@@ -1,10 +1,13 @@
 """From a configuration to everything a run is made of."""
 
 import copy
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from sparrot.architecture import AnyArchitecture, Architecture, Transducer
 from sparrot.corpora.sources import read_sources
@@ -16,6 +19,7 @@ from sparrot.sparsity import (
     DynamicSparsity,
     Levels,
     Pruning,
+    PruningOptions,
     ThresholdPruning,
     ThresholdTimes,
     ZeroPruning,
@@ -85,7 +89,7 @@ def levels_of(config: Config) -> Levels:
 
 
 def make_sparsity(
-    network: AnyNetwork, config: SparsityConfig | None, n_steps: int, seed: int = 0
+    network: nn.Module, config: SparsityConfig | None, n_steps: int, seed: int = 0
 ) -> DynamicSparsity:
     """The levels of a run of `n_steps` updates; without configuration, one dense level.
 
@@ -107,8 +111,11 @@ def sparsity_of_run(
     network: AnyNetwork, config: Config, n_steps: int, optimiser: torch.optim.Optimizer
 ) -> AnySparsity:
     """The levels of a run of `n_steps` updates, or its pruning, whose penalty takes the optimiser's rates."""
-    if config.pruning is not None:
-        return _pruning(network, config, config.pruning, n_steps, optimiser)
+    pruning = config.pruning
+    if pruning is not None:
+        return make_pruning(
+            network, pruning, n_steps, optimiser, lambda: _dense_network(network, config, pruning)
+        )
     return make_sparsity(network, config.sparsity, n_steps, config.seed)
 
 
@@ -116,15 +123,19 @@ def sparsity_of(checkpoint: Checkpoint, network: AnyNetwork) -> AnySparsity:
     """The sparsity of a run as a checkpoint left it, to look at and not to go on with."""
     config = checkpoint.setup.config
     if config.pruning is not None:
-        method = ZeroPruning(tuple(config.pruning.sparsity))
-        block = BlockShape.parse(config.pruning.block)
-        options = config.pruning.options(method, _left_behind(network))
-        pruning = Pruning(network, method, block=block, options=replace(options, regulariser=None))
-        pruning.load_masks(checkpoint.sparsity)
-        return pruning
+        return pruned(network, config.pruning, checkpoint.sparsity)
     sparsity = make_sparsity(network, config.sparsity, 1)
     sparsity.load_state_dict(checkpoint.sparsity)
     return sparsity
+
+
+def pruned(network: nn.Module, config: PruningConfig, state: Mapping[str, Any]) -> Pruning:
+    """The masks that a run's pruning has left, to look at and not to go on with."""
+    method = ZeroPruning(tuple(config.sparsity))
+    options = PruningOptions(exclude=(*config.exclude, *_left_behind(network)))
+    pruning = Pruning(network, method, block=BlockShape.parse(config.block), options=options)
+    pruning.load_masks(state)
+    return pruning
 
 
 def require_steps(sparsity: AnySparsity, n_steps: int) -> None:
@@ -136,38 +147,44 @@ def require_steps(sparsity: AnySparsity, n_steps: int) -> None:
         )
 
 
-def _pruning(
-    network: AnyNetwork,
-    config: Config,
-    pruning: PruningConfig,
+def make_pruning(
+    network: nn.Module,
+    config: PruningConfig,
     n_steps: int,
     optimiser: torch.optim.Optimizer,
+    dense: Callable[[], nn.Module],
 ) -> Pruning:
-    block, exclude = BlockShape.parse(pruning.block), (*pruning.exclude, *_left_behind(network))
+    """The pruning of a run of `n_steps` updates; `dense` gives the network that slopes are derived from.
+
+    Raises ValueError if a threshold would empty a layer of that.
+    """
+    block, exclude = BlockShape.parse(config.block), _left_behind(network)
 
     def slopes(times: ThresholdTimes) -> dict[str, float]:
-        dense = copy.deepcopy(network)
-        _load_dense(dense, config, str(pruning.dense or config.training.init_from))
-        targets = matrices_of_types(dense, tuple(pruning.sparsity), exclude, "the method prunes")
-        found = slopes_of_dense(targets, pruning.sparsity, times)
-        method = ThresholdPruning(times, found, pruning.ramp_factor)
+        spared = (*config.exclude, *exclude)
+        targets = matrices_of_types(dense(), tuple(config.sparsity), spared, "the method prunes")
+        found = slopes_of_dense(targets, config.sparsity, times)
+        method = ThresholdPruning(times, found, config.ramp_factor)
         forecast(method, targets, {target.name: target.grid(block) for target in targets})
         return found
 
-    method = pruning.make(n_steps, slopes)
-    options = pruning.options(method, _left_behind(network))
+    method = config.make(n_steps, slopes)
+    options = config.options(method, exclude)
     return Pruning(network, method, block=block, optimiser=optimiser, options=options)
 
 
-def _load_dense(network: AnyNetwork, config: Config, origin: str) -> None:
-    """Gives a network the weights of a dense run. Raises ValueError if that has another architecture."""
-    dense = load_checkpoint(find_checkpoint(Path(origin)))
-    if dense.setup.architecture != network.architecture:
+def _dense_network(network: AnyNetwork, config: Config, pruning: PruningConfig) -> AnyNetwork:
+    """A network with the weights of a dense run. Raises ValueError if that has another architecture."""
+    origin = str(pruning.dense or config.training.init_from)
+    checkpoint = load_checkpoint(find_checkpoint(Path(origin)))
+    if checkpoint.setup.architecture != network.architecture:
         raise ValueError(
             f"cannot derive slopes from {origin}: its network has another architecture than the one that is "
             "trained; give a dense run of the same recipe"
         )
-    network.start_from(dense.weights, tuple(levels_of(dense.setup.config)))
+    dense = copy.deepcopy(network)
+    dense.start_from(checkpoint.weights, tuple(levels_of(checkpoint.setup.config)))
+    return dense
 
 
 def _require_like(earlier: Setup, setup: Setup) -> None:
@@ -196,6 +213,6 @@ def _can_start_from(architecture: AnyArchitecture, earlier: AnyArchitecture) -> 
     return architecture == earlier
 
 
-def _left_behind(network: AnyNetwork) -> tuple[str, ...]:
+def _left_behind(network: nn.Module) -> tuple[str, ...]:
     """Patterns of weights that export leaves behind, so that no level needs them pruned."""
     return ("ctc.*",) if isinstance(network, TransducerNetwork) and network.ctc is not None else ()
