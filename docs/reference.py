@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from sparrot.cli.main import VERBS, load_verb
+from sparrot.lm.config import LmConfig, LmDataConfig
 from sparrot.train.config import Config
 
 CONFIGURATION = """\
@@ -28,6 +29,11 @@ CONFIGURATION = """\
 A recipe is one YAML file. `sparrot train recipe.yaml --set section.key=value` overrides a key. A key that is
 not on this page is an error that names the nearest one, and all errors are shown together. The resolved
 configuration is kept in the run folder and in the model file.
+
+"""
+LANGUAGE_MODELS = """\
+The recipe of `sparrot lm train`. The sections `sparsity` and `pruning` are those above, of `lstm`, `fc` and
+`embedding` layers.
 
 """
 COMMANDS = """\
@@ -132,6 +138,13 @@ def sections(section: type[BaseModel], path: str) -> Iterator[str]:
             yield table(["Key", "Values", "Default"], dataclass_rows(inner))
 
 
+def language_models() -> str:
+    """The text about the recipes of `sparrot lm`, whose sparsity and pruning are those of recognisers."""
+    rows = model_rows(LmConfig)
+    told = f"## Language models\n\n{LANGUAGE_MODELS}" + table(["Key", "Values", "Default", "Meaning"], rows)
+    return told + "".join(sections(LmDataConfig, "Language models: data"))
+
+
 def command_text(command: Any, path: str, level: int) -> Iterator[str]:
     """The text about a command: what it does, its arguments, its options; then its own commands."""
     yield f"{'#' * level} {path}\n\n{command.help or ''}\n\n".replace("\b", "")
@@ -166,7 +179,7 @@ def pages() -> dict[Path, str]:
     """Both pages."""
     commands = [part for verb in VERBS for part in command_text(load_verb(verb), f"sparrot {verb}", 2)]
     texts = {
-        "configuration.md": CONFIGURATION + "".join(sections(Config, "")),
+        "configuration.md": CONFIGURATION + "".join(sections(Config, "")) + language_models(),
         "commands.md": COMMANDS + "".join(commands),
     }
     return {ROOT / "docs" / name: text.rstrip("\n") + "\n" for name, text in texts.items()}

@@ -13,10 +13,11 @@ from sparrot.lm.checkpoint import load_lm_checkpoint
 from sparrot.lm.config import LmConfig
 from sparrot.lm.export import export_lm
 from sparrot.lm.perplexity import perplexity
-from sparrot.lm.text import columns, make_vocabulary, numbered, read_sentences, windows
+from sparrot.lm.text import columns, make_vocabulary, numbered, windows
 from sparrot.lm.trainer import LmTrainer
 from sparrot.model_file import ModelFile
 from sparrot.nn.language import LanguageNetwork, detached, language_architecture
+from sparrot.sentences import read_sentences
 
 BOOK = Path(__file__).parents[1] / "texts" / "war-and-peace.txt"
 LEVELS = {"levels": {"large": {}, "small": {"lstm": 0.75, "fc": 0.5}}, "block": "4x1", "mask_every": 5}
@@ -75,8 +76,8 @@ def test_windows_cover_a_text_once():
 @pytest.mark.parametrize(
     ("raw", "sentence"),
     [
-        (b"", "there is no word in it"),
-        (b" \n\n", "there is no word in it"),
+        (b"", "there is no word in"),
+        (b" \n\n", "there is no word in"),
         (b"caf\xe9", "byte 3 is no UTF-8"),
         (b"a <eos> b", "ends a sentence here"),
     ],

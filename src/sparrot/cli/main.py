@@ -20,6 +20,7 @@ VERBS = {
     "data": "Turn corpora into manifests, and check them.",
     "train": "Train a recogniser from a recipe.",
     "eval": "Measure every level of a model on a manifest.",
+    "lm": "Train and use recurrent language models of words.",
     "bench": "Time every level of a model, also beside other libraries.",
     "export": "Write a model file from a training run, or cut one down to a level.",
 }

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,8 @@ from numpy.typing import NDArray
 from sparrot.engine.network import NetworkStream, advance
 from sparrot.engine.prepared import PreparedLevel, PreparedModel
 from sparrot.model_file import Level, ModelFile
+from sparrot.sentences import END
 from sparrot.text import WordTokens
-
-END = "<eos>"
 
 
 class WordModel:
@@ -41,6 +41,12 @@ class WordModel:
         Raises: OSError or ValueError if the file cannot be read, or holds no such model or level.
         """
         return cls(ModelFile.open(path), level)
+
+    def at(self, level: Level) -> "WordModel":
+        """The same model at another level; they share what has been read."""
+        other = copy(self)
+        other._level = self._prepared[self._prepared.name(level)]
+        return other
 
     @property
     def level(self) -> str:

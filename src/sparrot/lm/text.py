@@ -2,34 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 import torch
 from torch import Tensor
 
+from sparrot.sentences import END
 from sparrot.text import WordTokens
 
-END: Final = "<eos>"  # of a sentence
 UNKNOWN: Final = "<unk>"
-
-
-def read_sentences(path: Path) -> list[list[str]]:
-    """The words of every line that has any.
-
-    Raises ValueError if the file is no UTF-8 text, or has no word.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"cannot read {path} as text: byte {error.start} is no UTF-8") from error
-    sentences = [words for line in text.splitlines() if (words := line.split())]
-    if not sentences:
-        raise ValueError(f"cannot make a language model of {path}: there is no word in it")
-    reserved = next((word for words in sentences for word in words if word == END), None)
-    if reserved is not None:
-        raise ValueError(f"{path} has the word {END}, which ends a sentence here: take it out, a line is one")
-    return sentences
 
 
 def make_vocabulary(sentences: list[list[str]], most: int | None = None) -> WordTokens:

@@ -17,8 +17,9 @@ from sparrot.lm.checkpoint import LmCheckpoint, LmPosition, load_lm_checkpoint, 
 from sparrot.lm.config import LmConfig
 from sparrot.lm.perplexity import next_word_losses, perplexity
 from sparrot.lm.sparsity import levels_of, sparsity_of_run, start_from
-from sparrot.lm.text import columns, make_vocabulary, numbered, read_sentences, windows
+from sparrot.lm.text import columns, make_vocabulary, numbered, windows
 from sparrot.nn.language import LanguageNetwork, States, detached, language_architecture
+from sparrot.sentences import read_sentences
 from sparrot.sparsity import Level
 from sparrot.text import WordTokens
 from sparrot.train.checkpoint import find_checkpoint
