@@ -97,7 +97,7 @@ bench: $(STAMPS)/bench
 
 # Trains the published recipes (or goes on with runs that were stopped) and decodes their test sets once.
 results: $(STAMPS)/setup
-	@for name in fsdd an4 weights; do $(BIN)/python recipes/results.py $$name --corpora $(DATA); done
+	@for name in fsdd an4 weights transducer; do $(BIN)/python recipes/results.py $$name --corpora $(DATA); done
 	@$(BIN)/python docs/tables.py
 
 $(STAMPS)/fuzz: $(STAMPS)/setup
