@@ -6,6 +6,7 @@ from math import floor
 import pytest
 
 from sparrot.architecture import AnyArchitecture
+from sparrot.nn.language import language_architecture
 from sparrot.nn.presets import PRESETS
 from sparrot.sparsity import BlockGrid, BlockShape
 
@@ -45,3 +46,23 @@ def test_the_network_of_the_poster_has_its_published_size():
     assert weights["lstm"] == pytest.approx(100.70e6, rel=1e-3)
     assert parameters(architecture, {}) == pytest.approx(122.75e6, rel=1e-3)
     assert not architecture.streaming
+
+
+@pytest.mark.parametrize(("name", "published"), [("ds2-birnn-67m", 67.36e6), ("ds2-gru-115m", 114.93e6)])
+def test_the_networks_of_block_sparsity_have_their_published_weights(name, published):
+    """All but those of the convolutions and of the CTC layer, which nobody prunes."""
+    architecture = PRESETS[name].architecture()
+    prunable = sum(m.size for m in architecture.matrices() if m.type != "conv" and m.name != "output.weight")
+    exact = {"ds2-birnn-67m": 1760 * 1312 + 21 * 1760**2, "ds2-gru-115m": 7680 * (3872 + 2 * 5120) + 2560**2}
+    assert prunable == exact[name]
+    assert prunable == pytest.approx(published, rel=1e-4)
+    widths = [shape.width for shape in architecture.shapes()]
+    assert 1312 in widths
+    assert architecture.reduction == 2
+
+
+def test_the_language_model_of_block_sparsity_has_its_published_weights():
+    """The table and the last layer have a row more, of the token that is no word."""
+    weights = weights_by_type(language_architecture(1 + 10_000, 1500, 1500, 2))
+    assert weights == {"embedding": 1500 * 10_001, "lstm": 2 * 6000 * 3000, "fc": 1500 * 10_001}
+    assert weights.total() == pytest.approx(66.0e6, rel=1e-4)

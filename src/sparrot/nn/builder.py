@@ -26,6 +26,7 @@ _USED_BY_FRONT: dict[str, tuple[str, ...]] = {
     "context": ("frames", "stride"),
     "stack": ("frames", "stride"),
     "convolution": ("frames", "stride", "channels"),
+    "deepspeech2": ("channels",),
 }
 
 
@@ -34,14 +35,16 @@ class Front:
     """What stands before the first recurrent layer.
 
     kind:   none; context: ± `frames` neighbours of each frame; stack: `frames` side by side, one every
-            `stride`; convolution: 1-D over time, `frames` wide, one every `stride`, to `channels`.
+            `stride`; convolution: 1-D over time, `frames` wide, one every `stride`, to `channels`;
+            deepspeech2: two over 11 frames and 41 bins, then 11 and 21, of `channels` each, which halve the
+            bins twice and the frames once (Amodei et al. 2016).
 
     Raises ValueError for a value that the kind makes no use of, unless it is the default.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
-    kind: Literal["none", "context", "stack", "convolution"] = "none"
+    kind: Literal["none", "context", "stack", "convolution", "deepspeech2"] = "none"
     frames: int = 1
     stride: int = 1
     channels: int = 256
@@ -57,13 +60,16 @@ class Front:
             )
 
     def layers(self) -> Iterator[Layer]:
-        """At most one layer."""
+        """None, one, or two."""
         if self.kind == "context":
             yield Window("context", self.frames, self.frames, self.stride)
         elif self.kind == "stack":
             yield Window("stack", 0, self.frames - 1, self.stride)
         elif self.kind == "convolution":
             yield Convolution("conv0", self.channels, self.frames, self.stride, activation="relu")
+        elif self.kind == "deepspeech2":
+            yield Convolution("conv0", self.channels, 11, 2, kernel_bins=41, stride_bins=2)
+            yield Convolution("conv1", self.channels, 11, 1, kernel_bins=21, stride_bins=2)
 
 
 @dataclass(frozen=True)
@@ -194,9 +200,10 @@ def _to_width(joint: int, given: int, side: str) -> Iterator[Layer]:
 
 
 def _front(front: Front, encoder: Encoder) -> Iterator[Layer]:
-    yield from front.layers()
-    if encoder.batch_norm and front.kind == "convolution":
-        yield BatchNorm("conv0_norm")
+    for layer in front.layers():
+        yield layer
+        if encoder.batch_norm and isinstance(layer, Convolution):
+            yield BatchNorm(f"{layer.name}_norm")
 
 
 def _recurrent(encoder: Encoder) -> Iterator[Layer]:

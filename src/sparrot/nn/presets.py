@@ -50,4 +50,20 @@ PRESETS: Final[Mapping[str, Preset]] = {
         ),
         n_tokens=29,
     ),
+    # Narang, Undersander and Diamos 2017, "Block-Sparse Recurrent Neural Networks": the parts follow from
+    # "38270 neurons" = 1312 + 21 · 1760 and 67 million weights. 161 bins of a spectrogram, characters.
+    "ds2-birnn-67m": Preset(
+        input_width=161,
+        front=Front("deepspeech2", channels=32),
+        encoder=Encoder(
+            "rnn", layers=7, cells=1760, bidirectional=True, summed=True, batch_norm=True, fc=(1760,)
+        ),
+        n_tokens=29,
+    ),
+    "ds2-gru-115m": Preset(
+        input_width=161,
+        front=Front("deepspeech2", channels=32),
+        encoder=Encoder("gru", layers=3, cells=2560, batch_norm=True, fc=(2560,)),
+        n_tokens=29,
+    ),
 }
