@@ -11,6 +11,13 @@ from sparrot.nn import Encoder, Front, build_architecture
         (Front("context", frames=3, stride=2), (Window("context", 3, 3, 2),)),
         (Front("stack", frames=3, stride=2), (Window("stack", 0, 2, 2),)),
         (
+            Front("deepspeech2", channels=32),
+            (
+                Convolution("conv0", 32, 11, 2, kernel_bins=41, stride_bins=2),
+                Convolution("conv1", 32, 11, 1, kernel_bins=21, stride_bins=2),
+            ),
+        ),
+        (
             Front("convolution", frames=11, stride=2, channels=7),
             (Convolution("conv0", 7, kernel=11, stride=2, activation="relu"),),
         ),
@@ -36,7 +43,7 @@ def test_a_front_refuses_what_it_would_ignore(wrong, named):
         Front(**wrong)
 
 
-@pytest.mark.parametrize("kind", ["none", "context", "stack", "convolution"])
+@pytest.mark.parametrize("kind", ["none", "context", "stack", "convolution", "deepspeech2"])
 def test_a_front_takes_defaults_that_it_does_not_use(kind):
     assert Front(kind, frames=1, stride=1, channels=256) == Front(kind)
 

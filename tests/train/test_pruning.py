@@ -189,3 +189,31 @@ def test_a_run_too_short_for_its_schedule_is_refused(corpus, dense, tmp_path):
     few = {**METHODS["wp"], "every": 10_000}
     with pytest.raises(ValueError, match=r"no multiple of 10000 lies between"):
         Trainer.new(pruned(corpus, dense, "wp", {"pruning": few}), tmp_path / "run")
+
+
+def test_the_network_of_block_sparsity_is_pruned_and_transcribes(corpus, tmp_path):
+    """Its convolutions, its summed directions with batch norm, and block pruning of what is recurrent."""
+    changes = {
+        "front": {"kind": "deepspeech2", "channels": 4},
+        "encoder": {
+            "cell": "rnn",
+            "layers": 2,
+            "cells": 24,
+            "bidirectional": True,
+            "summed": True,
+            "batch_norm": True,
+            "fc": [16],
+        },
+        "optimiser": {"kind": "nesterov", "learning_rate": 0.01},
+        "pruning": {"method": "gradual", "sparsity": {"rnn": 0.5}, "block": "4x4", "every": 3},
+        "training.epochs": 2,
+    }
+    path = train_run(tiny.config(corpus, changes), tmp_path / "run", resume=False)
+    checkpoint = load_checkpoint(tmp_path / "run" / "best.pt")
+    assert ModelFile.open(path).level("pruned").sparsity["rnn"] == pytest.approx(0.5, abs=0.02)
+    dev = read_manifest(corpus / "dev.jsonl")
+    heard = evaluate_level(ModelFile.open(path), "pruned", dev, DecodingOptions())
+    rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    best = [row["levels"]["pruned"]["cer"] for row in rows if row["event"] == "dev" and row["best"]][-1]
+    assert heard.counts.cer == pytest.approx(best, abs=0.03)
+    assert checkpoint.setup.architecture.reduction == 2
