@@ -43,6 +43,21 @@ def power_spectra(samples: np.ndarray, rate_hz: int) -> np.ndarray:
     return np.array(spectra).reshape(-1, n_fft // 2)
 
 
+def spectrogram(samples: np.ndarray, window: int, shift: int) -> tuple[np.ndarray, np.ndarray]:
+    """Log power (n_frames, window // 2 + 1) under a Hann window, and what cancelling sums may change of it.
+
+    A sum of n products is off by n · 2^-53 of their sizes in all; so is the one that it is compared with.
+    """
+    hann = np.array([0.5 - 0.5 * math.cos(2 * math.pi * i / (window - 1)) for i in range(window)])
+    waves = np.exp(-2j * np.pi * np.outer(np.arange(window // 2 + 1), np.arange(window)) / window)
+    frames = [samples[s : s + window] * hann for s in range(0, len(samples) - window + 1, shift)]
+    sums = np.array([waves @ frame for frame in frames])
+    sizes = np.array([abs(frame).sum() for frame in frames])[:, None]
+    power = np.maximum(abs(sums) ** 2, ENERGY_FLOOR)
+    off = 4 * window * 2.0**-53 * sizes
+    return np.log(power), (2 * off * abs(sums) + off**2) / power
+
+
 def cepstra(log_mel: np.ndarray, n_mfcc: int) -> np.ndarray:
     """√((1 + [k > 0]) / n_mels) Σ_m log_mel[m] cos(π k (m + ½) / n_mels) for k = 0 … n_mfcc − 1."""
     n_mels = log_mel.shape[1]

@@ -84,6 +84,27 @@ def test_cepstra_are_within_rounding_of_float64(kind: str):
     assert np.all(abs(heard - reference.cepstra(log_mel, 13)) <= bound)
 
 
+@pytest.mark.parametrize("kind", ["noise", "quiet", "constant", "speech-like", "tone", "silence"])
+@pytest.mark.parametrize(("rate_hz", "window_ms"), [(16_000, 20), (8_000, 25), (11_025, 20)])
+def test_a_spectrogram_is_within_rounding_of_float64(rate_hz: int, window_ms: float, kind: str):
+    """Sums of float64 are off by far less than the rounding to float32 of a logarithm below 16 in size."""
+    samples = make_sound(kind, rate_hz)
+    config = FeatureConfig(kind="spectrogram", sample_rate_hz=rate_hz, window_ms=window_ms)
+    heard = compute_features(samples, config)
+    expected, cancelled = reference.spectrogram(samples, config.window_samples, config.shift_samples)
+    assert heard.dtype == np.float32
+    assert heard.shape == expected.shape
+    assert config.input_width == heard.shape[1] == config.window_samples // 2 + 1
+    assert np.all(abs(heard - expected) <= 16 * ROUNDING + cancelled)
+
+
+def test_a_tone_is_at_its_frequency_in_a_spectrogram():
+    config = FeatureConfig(kind="spectrogram", window_ms=20)
+    tone = np.sin(2 * np.pi * 2_000 * np.arange(4_000) / 16_000).astype(np.float32)
+    assert config.input_width == 161
+    assert set(compute_features(tone, config).argmax(axis=1)) == {40}  # 50 Hz apart
+
+
 def test_a_tone_is_in_the_filter_at_its_frequency():
     config = FeatureConfig(n_mels=20, low_hz=0.0, high_hz=4_000.0)
     centres = 700 * (np.exp(np.linspace(0, reference.mel(4_000), 22)[1:-1] / 1127) - 1)
@@ -117,7 +138,7 @@ def test_a_frame_needs_a_whole_window(n_samples: int, n_frames: int):
 
 CONFIGS = st.builds(
     dict,
-    kind=st.sampled_from(["log_mel", "mfcc"]),
+    kind=st.sampled_from(["log_mel", "mfcc", "spectrogram"]),
     sample_rate_hz=st.integers(1_000, 48_000),
     window_ms=st.floats(5, 60),
     shift_ms=st.floats(1, 60),
@@ -152,7 +173,13 @@ def test_lengths_that_are_no_whole_number_of_samples_are_rounded_down():
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.sampled_from([FeatureConfig(), FeatureConfig(kind="mfcc", sample_rate_hz=8_000, n_mels=23)]),
+    st.sampled_from(
+        [
+            FeatureConfig(),
+            FeatureConfig(kind="mfcc", sample_rate_hz=8_000, n_mels=23),
+            FeatureConfig(kind="spectrogram", window_ms=20),
+        ]
+    ),
     st.lists(st.integers(0, 1_000), max_size=12),
     st.integers(0, 99),
 )

@@ -21,6 +21,7 @@ SHARED = {
     "model_file",
     "sentences",
     "source",
+    "spectrogram",
     "text",
 }
 # What each part of the package may import of the others, and nothing else.

@@ -19,12 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from sparrot.audio import MAX_SAMPLE_RATE_HZ, RESAMPLER_QUALITY, Seconds, checked_samples
+from sparrot.spectrogram import OnlineSpectrogram
 
 Frames: TypeAlias = npt.NDArray[np.float32]
-FeatureKind: TypeAlias = Literal["log_mel", "mfcc", "given"]
+FeatureKind: TypeAlias = Literal["log_mel", "mfcc", "spectrogram", "given"]
 
 RESAMPLER: Final = f"soxr {RESAMPLER_QUALITY}"
-_KINDS: Final = ("log_mel", "mfcc", "given")
+_KINDS: Final = ("log_mel", "mfcc", "spectrogram", "given")
 _MAX_WINDOW_MS: Final = 1000.0
 _MAX_WIDTH: Final = 65_536
 _MAX_FLOAT32: Final = (2 - 2**-23) * 2.0**127
@@ -35,13 +36,15 @@ class FeatureConfig:
     """Which features a network reads, and the statistics that normalise them.
 
     kind:      log_mel, mfcc (the first `n_mfcc` cosine coefficients of the log-mel energies, from c0, no
-               lifter), or given (frames of `width` values computed elsewhere at the same frame rate).
+               lifter), spectrogram (log power of window // 2 + 1 frequencies, 0 to half the rate), or given
+               (frames of `width` values computed elsewhere at the same frame rate).
     low_hz:    lower edge of the lowest mel filter; `high_hz`: upper edge of the highest, None = rate / 2.
     mean:      of each value over the training set; `scale`: 1 / its standard deviation; both or neither.
     resampler: what brought the sound to `sample_rate_hz`, written into every model; there is only one.
 
-    Every frame is a Povey window of `window_ms`, cut to whole samples, with its mean removed, pre-emphasised
-    by 0.97 and zero-padded to a power of two. Raises ValueError, naming the field, if the fields disagree.
+    Every frame is a window of `window_ms`, cut to whole samples. For mel filters it is a Povey window, with
+    its mean removed, pre-emphasised by 0.97 and zero-padded to a power of two; for a spectrogram a Hann
+    window, as it is. Raises ValueError, naming the field, if the fields disagree.
     """
 
     kind: FeatureKind = "log_mel"
@@ -60,7 +63,7 @@ class FeatureConfig:
     def __post_init__(self) -> None:
         _check_frames(self)
         _check_width(self)
-        if self.kind != "given":
+        if self.kind in ("log_mel", "mfcc"):
             _check_filters(self)
         _check_statistics(self)
         _require(self, resampler=self.resampler == RESAMPLER)
@@ -68,7 +71,8 @@ class FeatureConfig:
     @property
     def input_width(self) -> int:
         """Values a frame."""
-        return {"log_mel": self.n_mels, "mfcc": self.n_mfcc, "given": self.width or 0}[self.kind]
+        widths = {"log_mel": self.n_mels, "mfcc": self.n_mfcc, "spectrogram": self.window_samples // 2 + 1}
+        return widths.get(self.kind, self.width or 0)
 
     @property
     def window_samples(self) -> int:
@@ -137,6 +141,7 @@ def compute_features(waveform_samples: npt.ArrayLike, config: FeatureConfig) -> 
         E[t, m] = max(Σ_f M[m, f] |S[t, f]|², 2^-23)       S: FFT of the windowed frame, M: mel filters
         log_mel[t, m] = ln E[t, m]
         mfcc[t, k] = √((1 + [k > 0]) / n_mels) Σ_m log_mel[t, m] cos(π k (m + ½) / n_mels)
+        spectrogram[t, f] = ln max(|S[t, f]|², 2^-23)         of as many points as a window has samples
 
     M are triangles spaced evenly on the scale 1127 ln(1 + f / 700) (kaldi's feature-fbank and feature-mfcc).
     Error:  log-mel within 3e-4 of the float64 reference for speech and 40 filters, 1e-3 for 80; the largest
@@ -255,6 +260,8 @@ class FeatureStatistics:
 
 
 def _make_extractor(config: FeatureConfig) -> Any:
+    if config.kind == "spectrogram":
+        return OnlineSpectrogram(config.window_samples, config.shift_samples)
     import kaldi_native_fbank as knf
 
     options = knf.FbankOptions() if config.kind == "log_mel" else knf.MfccOptions()

@@ -162,7 +162,9 @@ def _lines(described: Mapping[str, Any]) -> Iterator[str]:
 def _features(features: Mapping[str, Any]) -> str:
     if features["kind"] == "given":
         return f"given, {features['width']} values every {features['shift_ms']:g} ms"
-    width = features["n_mels"] if features["kind"] == "log_mel" else features["n_mfcc"]
+    from sparrot.features import FeatureConfig
+
+    width = FeatureConfig.from_json(features).input_width
     window = f"{features['window_ms']:g} ms every {features['shift_ms']:g} ms"
     return f"{features['kind']}, {width} values of {window} at {features['sample_rate_hz'] / 1000:g} kHz"
 

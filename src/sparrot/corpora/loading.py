@@ -49,7 +49,7 @@ def load_features(utterance: Utterance, config: FeatureConfig) -> NDArray[np.flo
         if config.kind == "given":
             raise ValueError(
                 f"cannot load given features of utterance {utterance.id!r}: its manifest has audio; "
-                f"choose features of kind log_mel or mfcc"
+                f"choose features of kind log_mel, mfcc or spectrogram"
             )
         return compute_features(load_waveform(utterance, config.sample_rate_hz), config)
     if config.kind != "given" or config.width is None:
