@@ -74,6 +74,14 @@ def test_tiles_hold_the_weights_of_their_block_and_zeros(grid: BlockGrid):
             assert padded.numel() == grid.block.rows * grid.block.columns
 
 
+@given(grids())
+def test_scaled_weights_are_those_times_the_value_of_their_block(grid: BlockGrid):
+    torch.manual_seed(0)
+    weights, blocks = torch.randn(grid.rows, grid.columns), torch.randn(grid.shape)
+    assert torch.equal(grid.scaled(weights, blocks), weights * grid.expand(blocks))
+    assert torch.equal(grid.scaled(weights.t().contiguous().t(), blocks), weights * grid.expand(blocks))
+
+
 def test_tiles_take_a_matrix_in_any_memory_order():
     grid = BlockGrid(4, 3, BlockShape(2, 2), gates=2)
     transposed = NUMBERED.t().contiguous().t()

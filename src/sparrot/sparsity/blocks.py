@@ -94,6 +94,16 @@ class BlockGrid:
         rows, columns = self.block_of_row.to(blocks.device), self.block_of_column.to(blocks.device)
         return blocks.index_select(0, rows).index_select(1, columns)
 
+    def scaled(self, weights: Tensor, blocks: Tensor) -> Tensor:
+        """Every weight times the value of its block: what `expand` gives, without a matrix of the values.
+
+        weights: (rows, columns); blocks: (n_block_rows, n_block_columns). Returns: (rows, columns).
+        """
+        self._check(blocks, self.shape, "block values")
+        scaled = self.tiles(weights) * blocks[:, None, :, None]
+        by_gate = scaled.view(self.gates, -1, self.shape[1] * self.block.columns)
+        return by_gate[:, : self.rows_per_gate, : self.columns].reshape(self.rows, self.columns)
+
     def tiles(self, weights: Tensor) -> Tensor:
         """The blocks themselves, edge blocks filled up with zeros.
 

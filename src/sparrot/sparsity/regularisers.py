@@ -6,11 +6,14 @@ from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
+from torch.nn.functional import hardshrink, softshrink
 
 from sparrot.sparsity.blocks import BlockGrid
 
 Penalty: TypeAlias = Literal["group_lasso", "l1", "l_half"]
 Step: TypeAlias = Literal["proximal", "gradient"]
+
+_PART = 1 << 15  # weights whose intermediate results stay in the cache
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Regulariser:
         match self.penalty:
             case "group_lasso":
                 norms = _norms(weight, grid)
-                return weight * grid.expand(torch.where(norms > 0.0, self.strength / norms, 0.0))
+                return grid.scaled(weight, torch.where(norms > 0.0, self.strength / norms, 0.0))
             case "l1":
                 return self.strength * weight.sign()
             case "l_half":
@@ -78,19 +81,29 @@ class Regulariser:
         match self.penalty:
             case "group_lasso":
                 norms = _norms(weight, grid)
-                return weight * grid.expand(torch.where(norms > reach, 1.0 - reach / norms, 0.0))
+                return grid.scaled(weight, torch.where(norms > reach, 1.0 - reach / norms, 0.0))
             case "l1":
-                return weight.sign() * (weight.abs() - reach).clamp(min=0.0)
+                return softshrink(weight, reach)
             case "l_half":
-                size = weight.abs()
-                angle = torch.acos((reach / 4 * (size / 3).pow(-1.5)).clamp(max=1.0))
-                factor = 2 / 3 * (1 + torch.cos(2 / 3 * (torch.pi - angle)))
-                return torch.where(size > 1.5 * reach ** (2 / 3), weight * factor, 0.0)
+                shrunk = torch.empty_like(weight, memory_format=torch.contiguous_format)
+                parts = zip(shrunk.view(-1).split(_PART), weight.flatten().split(_PART), strict=True)
+                for to, part in parts:
+                    to.copy_(_half_shrunk(part, reach))
+                return shrunk
+
+
+def _half_shrunk(weight: Tensor, reach: float) -> Tensor:
+    """The proximal step of √|w|, of weights in any shape."""
+    size = weight.abs()
+    inverse = (size / 3).rsqrt_()
+    angle = (inverse * inverse).mul_(inverse).mul_(reach / 4).clamp_(max=1.0).acos_()
+    factor = angle.neg_().add_(torch.pi).mul_(2 / 3).cos_().add_(1.0).mul_(2 / 3)
+    return hardshrink(factor.mul_(weight), reach ** (2 / 3))  # what |w| = ³⁄₂ (rate·λ)^⅔ would become
 
 
 def _norms(weight: Tensor, grid: BlockGrid) -> Tensor:
     """‖w_g‖₂ of every block, (n_block_rows, n_block_columns)."""
-    return grid.tiles(weight).square().sum(dim=(1, 3)).sqrt()
+    return grid.tiles(weight).square().sum(1).sum(-1).sqrt()  # long rows first, as they lie in memory
 
 
 def rates_of(optimiser: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> list[float]:
