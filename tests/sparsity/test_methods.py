@@ -21,6 +21,7 @@ from sparrot.sparsity import (
     Rounds,
     ThresholdPruning,
     ThresholdTimes,
+    WeightGradient,
     ZeroPruning,
     forecast,
     slopes_of_dense,
@@ -368,6 +369,10 @@ def test_weights_that_are_not_finite_are_refused_when_masks_are_due():
         (lambda: ThresholdPruning(TIMES, {"fc": 0.0}), "a slope above 0; got 0.0 for fc"),
         (lambda: ThresholdPruning(TIMES, {"fc": 1.0}, 0.5), "1 or more times that before"),
         (lambda: ExactPruning({"fc": 1.0}, AtOnce(1)), "would leave nothing; got 1.0 for fc"),
+        (
+            lambda: ExactPruning({"fc": 0.5}, AtOnce(1), criterion=WeightGradient()),
+            "needs a gradient: take it in dynamic sparsity",
+        ),
         (lambda: AtOnce(0), "after step 1 or later"),
         (lambda: Rounds(1, 1, 1.0), "a share above 0 and below 1"),
         (lambda: Gradual(5, 5), "from `begin` to a later end"),

@@ -135,9 +135,14 @@ def test_a_shared_matrix_is_excluded_by_any_of_its_names(pattern: str):
     assert [name for name, *_ in listed(Tied(), exclude=[pattern])] == ["hidden.weight"]
 
 
-def test_a_pattern_that_matches_nothing_is_refused():
-    with pytest.raises(ValueError, match=r"matches `outputs\.\*`; the prunable matrices are weight\.$"):
-        prunable_matrices(nn.Linear(2, 2), exclude=["outputs.*"])
+def test_a_pattern_that_matches_nothing_is_refused_with_the_nearest():
+    model = nn.ModuleDict({"encoder": nn.LSTM(2, 2), "output": nn.Linear(2, 2)})
+    with pytest.raises(ValueError, match=r"matches `outputs\.\*`; .* Did you mean `output\.weight`\?$"):
+        prunable_matrices(model, exclude=["outputs.*"])
+    with pytest.raises(ValueError, match=r"matches `enc\.l0`; .* Did you mean `encoder\.weight_.h_l0`\?$"):
+        prunable_matrices(model, exclude=["enc.l0"])
+    with pytest.raises(ValueError, match=r"matches `any`; the prunable matrices are none\.$"):
+        prunable_matrices(nn.Identity(), exclude=["any"])
 
 
 def parametrised(model: nn.Module, name: str) -> nn.Module:

@@ -5,6 +5,7 @@ from sparrot.sparsity.blocks import BlockShape as BlockShape
 from sparrot.sparsity.criteria import Criterion as Criterion
 from sparrot.sparsity.criteria import Evidence as Evidence
 from sparrot.sparsity.criteria import Magnitude as Magnitude
+from sparrot.sparsity.criteria import Need as Need
 from sparrot.sparsity.criteria import WeightChange as WeightChange
 from sparrot.sparsity.criteria import WeightGradient as WeightGradient
 from sparrot.sparsity.criteria import WeightGradientSum as WeightGradientSum

@@ -52,7 +52,7 @@ class Magnitude:
         """The chosen norm of each block."""
         tiles = grid.tiles(evidence.weight)
         if self.norm == "max":
-            return tiles.abs().amax(dim=(1, 3))
+            return tiles.abs().amax(1).amax(-1)  # long rows first, as they lie in memory
         return tiles.abs().sum(dim=(1, 3)) if self.norm == "l1" else tiles.square().sum(dim=(1, 3)).sqrt()
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 from torch import Tensor
 
 from sparrot.sparsity.competition import Competition
-from sparrot.sparsity.criteria import Magnitude
+from sparrot.sparsity.criteria import Criterion, Magnitude
 from sparrot.sparsity.levels import Levels
 from sparrot.sparsity.ranking import Scope
 from sparrot.sparsity.scored import ScoredBlocks
@@ -133,15 +133,20 @@ class ExactPruning:
     sparsity:  layer type → target; a type that is not named stays dense.
     growth:    `AtOnce`, `Rounds` or `Gradual`.
     scope:     where blocks compete: within their matrix, their layer type, or the whole model.
-    criterion: the size of a block. Dropped weights are 0, so that a dropped block stays the smallest.
+    criterion: scores a block, by its weights alone. What is dropped comes after all that is not.
     """
 
     sparsity: Mapping[str, float]
     growth: Growth
     scope: Scope = "matrix"
-    criterion: Magnitude = field(default_factory=lambda: Magnitude("l1"))
+    criterion: Criterion = field(default_factory=lambda: Magnitude("l1"))
 
     def __post_init__(self) -> None:
+        if self.criterion.needs != "weight":
+            raise ValueError(
+                f"pruning for good scores blocks by their weights alone, and {self.criterion!r} needs a "
+                f"{self.criterion.needs}: take it in dynamic sparsity, or choose Magnitude"
+            )
         for kind, share in self.sparsity.items():
             if not 0.0 < share < 1.0:
                 raise ValueError(

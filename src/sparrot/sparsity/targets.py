@@ -58,7 +58,7 @@ def prunable_matrices(model: nn.Module, exclude: Sequence[str] = ()) -> list[Tar
     names = [claim.full_name for claim in claims]
     for pattern in exclude:
         if not fnmatch.filter(names, pattern):
-            near = difflib.get_close_matches(pattern, names, n=1)
+            near = difflib.get_close_matches(pattern, names, n=1, cutoff=0.0)
             hint = f" Did you mean `{near[0]}`?" if near else ""
             raise ValueError(
                 f"nothing to exclude matches `{pattern}`; the prunable matrices are "
