@@ -8,16 +8,13 @@
 #include <vector>
 
 #include "decoder/transducer.h"
-#include "network/network.h"
+#include "network/steps.h"
 
 namespace sparrot {
 
 // logits = W tanh(encoder frame + predictor output) + bias
 //
-// A level is a number of segments, less one. Rows of several levels are one batch, sorted as streams are. With
-// int8 weights a row has the same bits in every batch; with others it has them as long as there are fewer than
-// 16 rows, and is within rounding otherwise. A state is what each layer remembers, one after the other: the
-// inputs that a window looks back to, h and c of a recurrent layer, padded.
+// Levels, states and the bits of rows are those of NetworkSteps.
 class NetworkTransducer final : public TransducerModel {
  public:
   // predictor: from indices of tokens to the joint's values; it looks back only. bias: padded to whole strips.
@@ -34,7 +31,7 @@ class NetworkTransducer final : public TransducerModel {
             const Rows<float>& logits) const override;
 
  private:
-  std::shared_ptr<const Network> predictor_;
+  NetworkSteps predictor_;
   std::shared_ptr<const Matrix> output_;
   std::vector<float> bias_;
   Sizes sizes_;

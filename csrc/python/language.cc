@@ -16,6 +16,7 @@
 
 #include "decoder/bias.h"
 #include "language/arpa.h"
+#include "network/word_model.h"
 #include "python/arrays.h"
 #include "python/bindings.h"
 
@@ -61,6 +62,12 @@ std::vector<double> LogProbs(const LanguageModel& model, const std::vector<nb::b
   return log_probs;
 }
 
+std::shared_ptr<LanguageModel> WordModel(const std::vector<nb::bytes>& words,
+                                         const std::vector<std::int32_t>& indices,
+                                         const std::shared_ptr<Network>& network, Level level) {
+  return std::make_shared<NetworkWordModel>(Vocabulary(Strings(words)), indices, network, level);
+}
+
 // Of a language model: itself, scale, bonus, and what it calls each token, if anything.
 using GivenFusion =
     std::tuple<std::shared_ptr<LanguageModel>, double, double, std::vector<nb::bytes>>;
@@ -89,6 +96,8 @@ void BindLanguage(nb::module_& module) {
       .def_prop_ro("n_ngrams", [](const Ngram& model) { return model.tree().n_ngrams(); })
       .def_prop_ro("bytes", [](const Ngram& model) { return model.tree().bytes(); });
   module.def("read_arpa", &Arpa, nb::arg("text"));
+  module.def("network_word_model", &WordModel, nb::arg("words"), nb::arg("indices"),
+             nb::arg("network"), nb::arg("level"));
   nb::class_<Bias>(module, "Bias")
       .def("__init__", &MakeBias, nb::arg("spellings"), nb::arg("hotwords"), nb::arg("fusion").none());
 }

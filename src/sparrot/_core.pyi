@@ -137,6 +137,14 @@ class Ngram(LanguageModel):
 def read_arpa(text: npt.NDArray[np.uint8]) -> Ngram:
     """The model of the bytes of an ARPA file. Raises ValueError, with a sentence, if they are none."""
 
+def network_word_model(
+    words: Sequence[bytes], indices: Sequence[int], network: Network, level: int
+) -> LanguageModel:
+    """The words that a network goes from one to the next of, at a level, which is a stop.
+
+    words:   the vocabulary, with `<s>`, `</s>` and `<unk>`; indices: what the network calls each.
+    """
+
 class Bias:
     """What is added to the scores of token sequences, see csrc/decoder/bias.h; immutable.
 

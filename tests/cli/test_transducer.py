@@ -125,7 +125,7 @@ def test_hotwords_and_language_models_are_asked_for(doubt, capsys, options):
         (["--lm", "words.arpa"], "a language model chooses between hypotheses, and greedy search has one: "),
         (
             ["--lm-scale", "0.3"],
-            "`lm_scale` and `word_bonus` are those of a language model: give one as `lm`",
+            "`lm_scale`, `word_bonus` and `lm_pass` are those of a language model: give one as `lm`",
         ),
         (["--lm", "words.txt", "--decoder", "beam"], "cannot read words.txt as a language model: "),
         (

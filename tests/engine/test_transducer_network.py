@@ -208,9 +208,10 @@ def test_parts_that_do_not_fit_are_refused():
     weight, bias = _core.Matrix(20, 36, 1, "F32", None), np.zeros(32, np.float32)
     predictor = _core.Network(1)
     predictor.add_embedding(_core.Matrix(20, 37, 1, "F32", None))
-    for wrong in ((predictor, weight, bias), (network.core, weight, bias)):
-        with pytest.raises(ValueError, match="parts of a transducer do not fit together"):
-            _core.network_transducer(*wrong)
+    with pytest.raises(ValueError, match="parts of a transducer do not fit together"):
+        _core.network_transducer(predictor, weight, bias)
+    with pytest.raises(ValueError, match="takes one value a frame and looks back only"):
+        _core.network_transducer(network.core, weight, bias)
     with pytest.raises(ValueError, match="do not fit together"):
         _core.network_transducer(predictor, _core.Matrix(20, 37, 1, "F32", None), bias[:16])
     for level in (-1, 32):

@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from sparrot.cli.models import model_path
+
 if TYPE_CHECKING:
-    from sparrot.engine import LanguageModel
+    from sparrot.engine import LanguageModel, WordModel
+
+
+class LmPass(StrEnum):
+    """When a language model is asked, see `DecodingOptions`."""
+
+    FIRST = "first"
+    SECOND = "second"
 
 
 class Decoder(StrEnum):
@@ -40,8 +49,17 @@ HotwordsOption: TypeAlias = Annotated[
 LmOption: TypeAlias = Annotated[
     Path | None,
     typer.Option(
-        help="ARPA file of a language model of words or of the model's tokens, for the beam search."
+        help="Language model for the beam search: an ARPA file, of words or of the model's tokens, or what "
+        "`sparrot lm train` made, a model file or run folder."
     ),
+]
+LmLevelOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="Level of a language model of `sparrot lm train`; the densest if not given."),
+]
+LmPassOption: TypeAlias = Annotated[
+    LmPass,
+    typer.Option(help="first lets the language model guide the search, second chooses among what it leaves."),
 ]
 LmScaleOption: TypeAlias = Annotated[
     float, typer.Option(help="Factor of the language model's log-probabilities.")
@@ -62,8 +80,19 @@ def given_hotwords(phrases: Sequence[str] | None, file: Path | None) -> dict[str
     return dict(given)
 
 
-def given_lm(path: Path | None) -> "LanguageModel | None":
-    """The language model of a file, if one is named."""
-    from sparrot.engine import LanguageModel
+def given_lm(path: Path | None, level: str | None) -> "LanguageModel | WordModel | None":
+    """The language model of a file or run folder, if one is named. Raises ValueError for a level too many."""
+    from sparrot.engine import LanguageModel, WordModel
 
+    if path is not None and (path.is_dir() or _is_model_file(path)):
+        return WordModel.load(model_path(path), level)
+    if level is not None:
+        named = "no language model is named" if path is None else f"{path} is an n-gram model, which has none"
+        raise ValueError(f"--lm-level is the level of a recurrent language model, and {named}")
     return None if path is None else LanguageModel.load(path)
+
+
+def _is_model_file(path: Path) -> bool:
+    """Whether a file begins like a model file: 8 bytes of a length, then JSON."""
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"

@@ -9,6 +9,7 @@ from sparrot.engine.stream import Stream, decode_streams
 from sparrot.engine.threads import set_threads, threads
 from sparrot.engine.timing import Latency
 from sparrot.engine.transcript import Transcript
+from sparrot.engine.word_model import WordModel
 
 __all__ = [
     "DecodingOptions",
@@ -22,6 +23,7 @@ __all__ = [
     "Stream",
     "Transcript",
     "Word",
+    "WordModel",
     "decode_streams",
     "set_threads",
     "threads",

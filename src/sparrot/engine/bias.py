@@ -10,14 +10,20 @@ def bias_of(options: DecodingOptions, tokens: Tokens) -> Bias | None:
 
     Raises ValueError if the tokens cannot spell a hotword, or next to no word of the language model.
     """
-    lm = options.lm
-    if lm is None and not options.boosts:
+    fusion = None
+    if options.lm is not None:
+        names = options.lm.token_names(tokens)
+        if options.lm_pass == "first":
+            fusion = (options.lm.compiled, options.lm_scale, options.word_bonus, names)
+        elif names:
+            raise ValueError(
+                f"the language model {options.lm.name} is one of tokens, and the second pass takes one of "
+                "words: let it guide the first"
+            )
+    if fusion is None and not options.boosts:
         return None
-    return Bias(
-        tokens.spellings,
-        [(_spelt(phrase, tokens), boost) for phrase, boost in options.boosts.items()],
-        None if lm is None else (lm.compiled, options.lm_scale, options.word_bonus, lm.token_names(tokens)),
-    )
+    boosts = [(_spelt(phrase, tokens), boost) for phrase, boost in options.boosts.items()]
+    return Bias(tokens.spellings, boosts, fusion)
 
 
 def _spelt(phrase: str, tokens: Tokens) -> bytes:

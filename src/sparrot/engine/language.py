@@ -17,7 +17,39 @@ _GZIP: Final = b"\x1f\x8b"
 _SPECIAL: Final = {"<s>", "</s>", "<unk>", "<UNK>"}
 
 
-class LanguageModel:
+class SearchModel:
+    """What a search can take a language model for: it scores words, or the tokens of a recogniser."""
+
+    def __init__(self, compiled: _core.LanguageModel, name: str) -> None:
+        self.name = name
+        self.compiled = compiled
+        self._tokens: dict[Tokens, list[bytes]] = {}  # of the recognisers that have been checked
+
+    def token_names(self, tokens: Tokens) -> list[bytes]:
+        """What the model calls each token, the blank first; empty if its words are made of tokens.
+
+        Raises ValueError if a recogniser of these tokens can write next to none of the model's words.
+        """
+        if tokens not in self._tokens:
+            self._tokens[tokens] = self._checked_names(tokens)
+        return self._tokens[tokens]
+
+    def _checked_names(self, tokens: Tokens) -> list[bytes]:
+        words = {word.decode(errors="replace") for word in self.compiled.words()} - _SPECIAL
+        ids = range(1, tokens.n_tokens)
+        names = [piece.replace(SPACE, WORD_START) for piece in tokens.pieces(ids)]
+        of_tokens = any(WORD_START in word for word in words) or not any(map(tokens.is_word_start, ids))
+        writable = len(words & set(names)) if of_tokens else _n_writable(words, tokens)
+        if writable < LEAST_SHARE * len(words) or not words:
+            raise ValueError(
+                f"the language model {self.name} does not suit this recogniser, which can write {writable} "
+                f"of its {len(words)} {'tokens' if of_tokens else 'words'}, and a tenth is needed; "
+                f"{_remedy(words, tokens)}"
+            )
+        return [b"", *(name.encode() for name in names)] if of_tokens else []
+
+
+class LanguageModel(SearchModel):
     """An n-gram model with back-off; immutable, so recognisers, streams and threads may share it.
 
         lm = LanguageModel.load("3gram.arpa")
@@ -27,10 +59,7 @@ class LanguageModel:
     or if the recogniser writes no spaces.
     """
 
-    def __init__(self, compiled: _core.Ngram, name: str) -> None:
-        self.name = name
-        self.compiled = compiled
-        self._tokens: dict[Tokens, list[bytes]] = {}  # of the recognisers that have been checked
+    compiled: _core.Ngram
 
     @classmethod
     def load(cls, path: Path | str) -> "LanguageModel":
@@ -59,29 +88,6 @@ class LanguageModel:
     def log_probs(self, sentence: Sequence[str]) -> list[float]:
         """Natural logarithms: of p of each word of a sentence after those before it, and of its end."""
         return self.compiled.log_probs([word.encode() for word in sentence])
-
-    def token_names(self, tokens: Tokens) -> list[bytes]:
-        """What the model calls each token, the blank first; empty if its words are made of tokens.
-
-        Raises ValueError if a recogniser of these tokens can write next to none of the model's words.
-        """
-        if tokens not in self._tokens:
-            self._tokens[tokens] = self._checked_names(tokens)
-        return self._tokens[tokens]
-
-    def _checked_names(self, tokens: Tokens) -> list[bytes]:
-        words = {word.decode(errors="replace") for word in self.compiled.words()} - _SPECIAL
-        ids = range(1, tokens.n_tokens)
-        names = [piece.replace(SPACE, WORD_START) for piece in tokens.pieces(ids)]
-        of_tokens = any(WORD_START in word for word in words) or not any(map(tokens.is_word_start, ids))
-        writable = len(words & set(names)) if of_tokens else _n_writable(words, tokens)
-        if writable < LEAST_SHARE * len(words) or not words:
-            raise ValueError(
-                f"the language model {self.name} does not suit this recogniser, which can write {writable} "
-                f"of its {len(words)} {'tokens' if of_tokens else 'words'}, and a tenth is needed; "
-                f"{_remedy(words, tokens)}"
-            )
-        return [b"", *(name.encode() for name in names)] if of_tokens else []
 
 
 def _n_writable(words: set[str], tokens: Tokens) -> int:

@@ -10,6 +10,7 @@ from sparrot.audio import Seconds
 from sparrot.engine.endpoint import EndpointRules
 from sparrot.engine.hotwords import LARGEST, checked_boosts
 from sparrot.engine.language import LanguageModel
+from sparrot.engine.word_model import WordModel
 
 LM_SCALE: Final = 0.4
 WORD_BONUS: Final = 1.5
@@ -28,7 +29,9 @@ class DecodingOptions:
     hotwords:      phrases that are expected, each with its boost: what every time that it stands in a
                    text adds to the text's score, in natural logarithms. Without boosts each has
                    5. Greedy search of a CTC model takes none.
-    lm:            a language model, for beam search.
+    lm:            a language model, n-gram or recurrent, for beam search.
+    lm_pass:       `first` lets it guide the search (shallow fusion); `second` lets the search end and then
+                   chooses among the hypotheses that are left (rescoring), which asks the model less often.
     lm_scale:      factor of its log-probabilities.
     word_bonus:    added to a text's score for each of its words, where there is a language model.
     endpoints:     when a segment ends; None makes the whole stream one segment, whose hypothesis
@@ -41,7 +44,8 @@ class DecodingOptions:
     max_symbols: int = 1
     blank_penalty: float = 0.0
     hotwords: Mapping[str, float] | Sequence[str] = ()
-    lm: LanguageModel | None = None
+    lm: LanguageModel | WordModel | None = None
+    lm_pass: Literal["first", "second"] = "first"
     lm_scale: float = LM_SCALE
     word_bonus: float = WORD_BONUS
     endpoints: EndpointRules | None = field(default_factory=EndpointRules)
@@ -72,8 +76,13 @@ class DecodingOptions:
         return checked_boosts(self.hotwords)
 
     def _check_lm(self) -> None:
-        if self.lm is None and (self.lm_scale, self.word_bonus) != (LM_SCALE, WORD_BONUS):
-            raise ValueError("`lm_scale` and `word_bonus` are those of a language model: give one as `lm`")
+        if self.lm_pass not in ("first", "second"):
+            raise ValueError(f"no pass `{self.lm_pass}` of a language model: choose `first` or `second`")
+        of_lm = (self.lm_scale, self.word_bonus, self.lm_pass)
+        if self.lm is None and of_lm != (LM_SCALE, WORD_BONUS, "first"):
+            raise ValueError(
+                "`lm_scale`, `word_bonus` and `lm_pass` are those of a language model: give one as `lm`"
+            )
         if self.lm is not None and self.decoder == "greedy":
             raise ValueError(
                 "a language model chooses between hypotheses, and greedy search has one: choose the decoder "

@@ -11,6 +11,7 @@ from sparrot.engine.events import Final, Partial, Reason, Word
 from sparrot.engine.hypothesis import Hypothesis
 from sparrot.engine.options import DecodingOptions
 from sparrot.engine.prepared import PreparedLevel, PreparedModel
+from sparrot.engine.second_pass import chosen
 
 PIECE_FRAMES = 1000  # a long recording is pushed in such pieces; any cut gives the same
 
@@ -24,6 +25,7 @@ class Segments:
 
     def __init__(self, model: PreparedModel, options: DecodingOptions) -> None:
         self._model = model
+        self._options = options
         self._rules = options.endpoints
         self._blank_penalty = options.blank_penalty
         self._encoder = SegmentEncoder(model.network, model.description.chunk_frames)
@@ -91,7 +93,8 @@ class Segments:
         )
 
     def _end(self, reason: Reason) -> list[Final]:
-        words = self._words(self._decoder.final_hypotheses()[0])
+        tokens = self._model.description.tokens
+        words = self._words(chosen(self._decoder.final_hypotheses(), self._options, tokens))
         self._decoder.reset()
         self._encoder.restart()
         if not words:
@@ -158,7 +161,8 @@ def decode_at_once(
     (error,) = accept_chunks([Taken(decoder, chunk, prepared, options.blank_penalty)])
     if error is not None:
         raise error
-    words = model.words.words(decoder.final_hypotheses()[0].tokens, 0)
+    best = chosen(decoder.final_hypotheses(), options, model.description.tokens)
+    words = model.words.words(best.tokens, 0)
     return (Final.of(0, words, "finish"),) if words else ()
 
 

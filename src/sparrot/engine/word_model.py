@@ -8,18 +8,26 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sparrot import _core
+from sparrot.engine.language import SearchModel
 from sparrot.engine.network import NetworkStream, advance
 from sparrot.engine.prepared import PreparedLevel, PreparedModel
 from sparrot.model_file import Level, ModelFile
 from sparrot.sentences import END
 from sparrot.text import WordTokens
 
+_NO_INDEX = -1  # of a word that the network has none for
 
-class WordModel:
+
+class WordModel(SearchModel):
     """A recurrent language model in a model file, at any of its levels.
 
-    model = WordModel.load("words.sparrot", level="small")
-    model.log_probs(["in", "the", "beginning"])
+        model = WordModel.load("words.sparrot", level="small")
+        model.log_probs(["in", "the", "beginning"])
+        recognizer.transcribe("talk.wav", options=DecodingOptions(decoder="beam", lm=model))
+
+    In a search, a word that it has no token for has that of `<unk>`, or ln p = −20 and a fresh start after it
+    if it has none.
     """
 
     def __init__(self, model: ModelFile, level: Level | None = None) -> None:
@@ -33,6 +41,7 @@ class WordModel:
         self._prepared = PreparedModel(model, "copy")
         name = next(iter(self._prepared.levels)) if level is None else self._prepared.name(level)
         self._level: PreparedLevel = self._prepared[name]
+        super().__init__(_compiled(tokens, self._level), model.path.name)
 
     @classmethod
     def load(cls, path: Path | str, level: Level | None = None) -> "WordModel":
@@ -46,6 +55,7 @@ class WordModel:
         """The same model at another level; they share what has been read."""
         other = copy(self)
         other._level = self._prepared[self._prepared.name(level)]
+        other.compiled = _compiled(self.tokens, other._level)
         return other
 
     @property
@@ -84,6 +94,17 @@ class WordModel:
         ids = [token for words in sentences for token in self.tokens.encode(" ".join([*words, END]))]
         found = self.log_probs_of(np.array([self.tokens.encode(END)[0], *ids]))
         return math.exp(-found.mean())
+
+
+def _compiled(tokens: WordTokens, level: PreparedLevel) -> _core.LanguageModel:
+    """The level as searches take it; the words that begin, end or replace are called as in ARPA files."""
+    end = tokens.encode(END)[0]
+    indices = {b"<s>": end, b"</s>": end}
+    indices[b"<unk>"] = _NO_INDEX if tokens.unknown is None else tokens.symbols.index(tokens.unknown) + 1
+    for index, symbol in enumerate(tokens.symbols, 1):
+        if symbol not in (END, tokens.unknown):
+            indices.setdefault(symbol.encode(), index)
+    return _core.network_word_model(list(indices), list(indices.values()), level.network.core, level.stop)
 
 
 def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
