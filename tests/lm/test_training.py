@@ -141,13 +141,23 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(texts, tmp_path):
     changes = {"sparsity": LEVELS, "dropout": 0.2}
     whole = trained(texts, tmp_path / "whole", **changes)
     stopped = LmTrainer.new(config(texts, **changes), tmp_path / "stopped")
-    for given, following in list(windows(stopped.train, stopped.config.steps))[:7]:
+    first = list(windows(stopped.train, stopped.config.steps))[:9]
+    for given, following in first[:7]:
         stopped.update(given, following)
     stopped.save("last.pt")
+    for given, following in first[7:]:  # lost when it is killed
+        stopped.update(given, following)
     again = LmTrainer.resumed(config(texts, **changes), tmp_path / "stopped")
     again.run()
     one, other = whole.network.state_dict(), again.network.state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)
+    assert log(tmp_path / "whole") == log(tmp_path / "stopped")
+
+
+def log(folder: Path) -> list[dict[str, object]]:
+    """The rows of a log without the time they took."""
+    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [{**row, "minutes": None} for row in rows]
 
 
 @pytest.mark.parametrize(

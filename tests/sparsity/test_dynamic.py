@@ -75,10 +75,10 @@ def test_nothing_is_dropped_before_the_first_renewal():
 def test_a_dropped_block_returns_when_others_score_lower():
     sparsity = four_blocks()
     give(sparsity, [1.0, 2.0, 3.0, 4.0])
-    assert sparsity.step() == [MaskUpdate(1, "small", dropped=2, returned=0, sparsity=0.5)]
+    assert sparsity.step() == [MaskUpdate(1, "small", 2, 0, sparsity=0.5, matrices={"weight": 0.5})]
     assert kept(sparsity) == [2, 3]
     give(sparsity, [5.0, 2.0, 3.0, 4.0])
-    assert sparsity.step() == [MaskUpdate(2, "small", dropped=1, returned=1, sparsity=0.5)]
+    assert sparsity.step() == [MaskUpdate(2, "small", 1, 1, sparsity=0.5, matrices={"weight": 0.5})]
     assert kept(sparsity) == [0, 3]
 
 
@@ -364,7 +364,7 @@ def test_only_matrices_that_some_level_prunes_are_touched():
 def test_a_level_without_targets_is_dense(scope: str):
     options = DynamicOptions(criterion=Magnitude(), mask_every=1, scope=scope)
     sparsity = four_blocks(options, Levels(large={}, small={}))
-    assert sparsity.step() == [MaskUpdate(1, "small", dropped=0, returned=0, sparsity=0.0)]
+    assert sparsity.step() == [MaskUpdate(1, "small", 0, 0, sparsity=0.0, matrices={})]
     assert sparsity.sparsity("small") == {}
 
 

@@ -1,3 +1,5 @@
+from math import isnan
+
 import pytest
 import torch
 
@@ -7,8 +9,8 @@ from sparrot.nn import CtcNetwork, build_architecture
 from sparrot.sparsity import BlockMask
 from sparrot.text import CharacterTokens
 from sparrot.train.data import EvaluationData
-from sparrot.train.evaluation import Evaluation, evaluate
-from sparrot.train.loss import greedy_tokens
+from sparrot.train.evaluation import Evaluation, LevelEvaluation, evaluate
+from sparrot.train.loss import ctc_loss, greedy_tokens
 from sparrot.train.setup import make_sparsity
 from train import tiny
 
@@ -19,7 +21,7 @@ def levels(**word_errors: int) -> Evaluation:
     """By level, so many of 40 utterances of 5 words with one word wrong, the same ones first."""
     return Evaluation(
         {
-            level: [ErrorCounts(5, int(i < n), 0, 0, 25, 0) for i in range(40)]
+            level: LevelEvaluation([ErrorCounts(5, int(i < n), 0, 0, 25, 0) for i in range(40)], loss=1.0)
             for level, n in word_errors.items()
         }
     )
@@ -53,7 +55,12 @@ def test_three_standard_errors_are_more_than_chance():
 
 def test_the_score_sums_words_and_characters_over_levels():
     large, small = ErrorCounts(100, 10, 0, 0, 100, 3), ErrorCounts(100, 20, 0, 0, 100, 5)
-    both = Evaluation({"large": [large, ErrorCounts()], "small": [small, ErrorCounts()]})
+    both = Evaluation(
+        {
+            "large": LevelEvaluation([large, ErrorCounts()], 1.0),
+            "small": LevelEvaluation([small, ErrorCounts()], 1.0),
+        }
+    )
     assert both.score == pytest.approx(0.1 + 0.03 + 0.2 + 0.05)
 
 
@@ -114,3 +121,29 @@ def test_evaluation_leaves_the_network_as_it_was(parts):
     random = torch.get_rng_state()
     evaluate(network, sparsity, data, TOKENS)
     assert torch.equal(torch.get_rng_state(), random)
+
+
+def test_the_loss_is_a_token_of_the_texts_that_can_be_written(parts):
+    network, sparsity, data = parts
+    found = evaluate(network, sparsity, data, TOKENS)
+    network.eval()
+    losses, n_tokens = [], 0
+    with torch.no_grad(), sparsity.at("small"):
+        for batch in data.batches():
+            for i, utterance in enumerate(batch.utterances):
+                length = batch.lengths[i : i + 1]
+                logits, lengths = network(batch.frames[i : i + 1, : length.item()], length)
+                ids = torch.tensor([TOKENS.encode(utterance.text)])
+                (loss,) = ctc_loss(logits, lengths, ids, torch.tensor([ids.shape[1]])).tolist()
+                if loss != float("inf"):
+                    losses.append(loss)
+                    n_tokens += ids.shape[1]
+    assert n_tokens > 0
+    assert found.levels["small"].loss == pytest.approx(sum(losses) / n_tokens, rel=1e-5)
+    assert found.levels["large"].loss != found.levels["small"].loss
+
+
+def test_without_a_text_that_can_be_written_there_is_no_loss(parts):
+    network, sparsity, data = parts
+    others = CharacterTokens.of(["".join(chr(0x430 + i) for i in range(TOKENS.n_tokens - 1))])
+    assert isnan(evaluate(network, sparsity, data, others).levels["large"].loss)

@@ -21,7 +21,7 @@ from sparrot.sparsity import BlockMask
 from sparrot.train import data as data_module
 from sparrot.train import loop as loop_module
 from sparrot.train.checkpoint import Position, load_checkpoint
-from sparrot.train.evaluation import Evaluation
+from sparrot.train.evaluation import Evaluation, LevelEvaluation
 from sparrot.train.loop import Trainer
 from sparrot.train.optimisation import rate_factor
 from sparrot.train.record import Record
@@ -299,7 +299,7 @@ def test_a_pass_tells_the_parts_of_its_loss_and_its_own_gradient(corpus, tmp_pat
 def test_ctrl_c_in_an_evaluation_finishes_and_keeps_it(corpus, tmp_path, monkeypatch):
     def interrupted(*_):
         signal.raise_signal(signal.SIGINT)
-        return Evaluation({"dense": errors(1)})
+        return Evaluation({"dense": LevelEvaluation(errors(1), 1.0)})
 
     monkeypatch.setattr(loop_module, "evaluate", interrupted)
     trainer = Trainer.new(tiny.config(corpus, {"training.epochs": 1}), tmp_path)
@@ -380,9 +380,11 @@ def scripted(monkeypatch, *levels: tuple[int, int]) -> None:
     """Lets the evaluations find these word errors, of 100, at large and small."""
     results = iter(levels)
 
-    def evaluate(network, sparsity, data, tokens):
+    def evaluate(network, sparsity, data, tokens, ctc_share):
         large, small = next(results)
-        return Evaluation({"large": errors(large), "small": errors(small)})
+        return Evaluation(
+            {"large": LevelEvaluation(errors(large), 1.0), "small": LevelEvaluation(errors(small), 1.0)}
+        )
 
     monkeypatch.setattr(loop_module, "evaluate", evaluate)
 

@@ -89,6 +89,10 @@ def test_every_method_ends_as_a_model_file_as_sparse_as_it_says(corpus, dense, t
     file = ModelFile.open(path).parameters("pruned")
     n_zero = sum(int((file[name] == 0).sum()) for name in file if name.startswith("lstm"))
     assert n_zero > 0
+    *_, last = [row["matrices"] for row in rows if row["event"] == "masks"]
+    assert set(last) <= set(file)
+    if method in ("gradual", "at_once", "rounds", "glp"):
+        assert last == pytest.approx({name: (file[name] == 0).mean() for name in last}, abs=1e-6)
     assert {row["levels"]["pruned"]["words"] for row in rows if row["event"] == "dev"} == {18}
     dev = read_manifest(corpus / "dev.jsonl")
     heard = evaluate_level(ModelFile.open(path), "pruned", dev, DecodingOptions())

@@ -1,5 +1,6 @@
 import io
 import json
+import math
 import re
 
 import pytest
@@ -10,20 +11,23 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from sparrot.metrics import ErrorCounts
 from sparrot.sparsity import MaskUpdate
 from sparrot.train.checkpoint import Position
-from sparrot.train.evaluation import Evaluation
+from sparrot.train.evaluation import Evaluation, LevelEvaluation
 from sparrot.train.record import Record
 from sparrot.train.update import Pass, Update
 
 RIGHT, WRONG = ErrorCounts(1, 0, 0, 0, 2, 0), ErrorCounts(1, 1, 0, 0, 2, 1)
 HALF_RIGHT = ErrorCounts(1, 1, 0, 0, 2, 0)
 DEV = Evaluation(
-    {"large": 10 * [WRONG] + 10 * [HALF_RIGHT] + 80 * [RIGHT], "small": 10 * [WRONG] + 90 * [RIGHT]}
+    {
+        "large": LevelEvaluation(10 * [WRONG] + 10 * [HALF_RIGHT] + 80 * [RIGHT], loss=0.5),
+        "small": LevelEvaluation(10 * [WRONG] + 90 * [RIGHT], loss=math.nan),
+    }
 )
 
 
 def update(step: int, loss: float = 1.5) -> Update:
     passes = {"large": Pass(loss, loss, None, 4.5), "small": Pass(2.5, 3.0, 2.0, 5.5)}
-    return Update(passes, [MaskUpdate(step, "small", 4, 3, 0.25)], rate=0.125)
+    return Update(passes, [MaskUpdate(step, "small", 4, 3, 0.25, {"a": 0.5, "b": 0.0})], rate=0.125)
 
 
 def told(folder) -> list[dict]:
@@ -39,7 +43,8 @@ def test_mask_updates_and_evaluations_are_rows(tmp_path, console):
     record = Record(tmp_path, Position(), console=console)
     with record.running(n_steps=10, step=0):
         record.update(Position(step=3, minutes=1.25), update(3))
-        record.evaluation(Position(epoch=1, step=4, minutes=1.504), DEV, is_best=True)
+        position = Position(1, 0, 4, minutes=1.504, losses={"large": (6.0, 4), "small": (3.0, 1)})
+        record.evaluation(position, DEV, is_best=True)
     masks, dev = told(tmp_path)
     assert (masks.pop("minutes"), dev.pop("minutes")) == (1.25, 1.5)
     assert masks == {
@@ -49,10 +54,11 @@ def test_mask_updates_and_evaluations_are_rows(tmp_path, console):
         "dropped": 4,
         "returned": 3,
         "sparsity": 0.25,
+        "matrices": {"a": 0.5, "b": 0.0},
     }
     levels = {
-        "large": {"wer": 0.2, "cer": 0.05, "words": 100},
-        "small": {"wer": 0.1, "cer": 0.05, "words": 100},
+        "large": {"wer": 0.2, "cer": 0.05, "words": 100, "loss": 0.5, "training_loss": 1.5},
+        "small": {"wer": 0.1, "cer": 0.05, "words": 100, "loss": None, "training_loss": 3.0},
     }
     assert dev == {"event": "dev", "step": 4, "epoch": 1, "levels": levels, "best": True}
 
@@ -62,7 +68,7 @@ def test_the_error_of_every_level_is_shown_and_a_warning(tmp_path, console):
     shown = console.file.getvalue()
     assert "epoch 3: large 20.00% WER, 5.00% CER · small 10.00% WER, 5.00% CER (best)\n" in shown
     assert "warning: level large has a higher error (20.00% WER) than the sparser small (10.00%)" in shown
-    ordered = Evaluation(dict(zip(("large", "small"), reversed(DEV.utterances.values()), strict=True)))
+    ordered = Evaluation(dict(zip(("large", "small"), reversed(DEV.levels.values()), strict=True)))
     console.file.truncate(0)
     Record(tmp_path, Position(), console=console).evaluation(Position(epoch=3), ordered, is_best=False)
     assert "warning" not in console.file.getvalue()
@@ -117,6 +123,7 @@ def test_tensorboard_gets_every_loss(tmp_path, console):
             ("returned_blocks/small", 3): 3,
             ("dev_wer/large", 4): 0.2,
             ("dev_wer/small", 4): 0.1,
+            ("dev_loss/large", 4): 0.5,
         }
     )
 

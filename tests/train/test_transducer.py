@@ -149,7 +149,9 @@ def test_it_learns_the_digits_and_the_engine_writes_what_it_writes(tmp_path):
     (batch,) = EvaluationData(read_manifest(tmp_path / "dev.jsonl"), setup.features, 60.0).batches()
     for level in ("large", "small"):
         with sparsity.at(level), torch.no_grad():
-            texts = [setup.tokens.decode(ids) for ids in transcripts(network.eval(), batch)]
+            texts = [
+                setup.tokens.decode(ids) for ids in transcripts(network, batch, hear(network.eval(), batch))
+            ]
         waves = [load_waveform(utterance, 8000) for utterance in batch.utterances]
         heard = [recognizer.transcribe(wave, 8000, level=level, options=whole).text for wave in waves]
         assert heard == texts

@@ -31,27 +31,19 @@ def train(
 ) -> None:
     """Train a language model from a recipe.
 
-    The run folder gets log.jsonl, last.pt and best.pt, and at the end model.sparrot. Ctrl-C stops after the
-    update at hand and keeps it; --resume goes on as if nothing had happened.
+    The run folder gets config.yaml, log.jsonl, last.pt and best.pt, and at the end model.sparrot. Ctrl-C
+    stops after the update at hand and keeps it; --resume goes on as if nothing had happened.
     """
     from sparrot.train.environment import prepare_process
 
     prepare_process()
     from sparrot.lm.config import LmConfig
-    from sparrot.lm.export import export_lm
-    from sparrot.lm.trainer import LmTrainer
-    from sparrot.train.checkpoint import find_checkpoint
+    from sparrot.lm.run import train_lm_run
     from sparrot.train.recipe import load_as
 
     config = load_as(LmConfig, recipe, overrides or [])
     folder = out or Path("runs") / config.name
-    trainer = LmTrainer.resumed(config, folder) if resume else LmTrainer.new(config, folder)
-    trainer.run()
-    if config.sparsity is not None and not config.sparsity.nested:
-        typer.echo(find_checkpoint(folder))
-        return
-    export_lm(find_checkpoint(folder), folder / "model.sparrot")
-    typer.echo(folder / "model.sparrot")
+    typer.echo(train_lm_run(config, folder, resume=resume))
 
 
 @app.command("eval")

@@ -12,6 +12,7 @@ from sparrot.atomic import atomic_write
 from sparrot.lm.config import LmConfig
 from sparrot.text import WordTokens
 from sparrot.train.checkpoint import loaded_state
+from sparrot.train.losses import Totals
 from sparrot.train.recipe import parse_as
 
 _FORMAT = "language model 1"
@@ -26,6 +27,7 @@ class LmPosition:
     step: int = 0
     best: float | None = None  # lowest perplexity on `valid` so far, summed over levels
     minutes: float = field(default=0.0, compare=False)
+    losses: Totals = field(default_factory=dict)  # of the epoch
 
 
 @dataclass(frozen=True)

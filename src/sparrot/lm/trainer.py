@@ -1,6 +1,5 @@
 """Training a language model: stretches of a text side by side, the state carried from window to window."""
 
-import json
 import math
 import sys
 import time
@@ -24,6 +23,8 @@ from sparrot.sparsity import Level
 from sparrot.text import WordTokens
 from sparrot.train.checkpoint import find_checkpoint
 from sparrot.train.interrupt import Interrupt
+from sparrot.train.log import append_row, forget_after
+from sparrot.train.losses import counted, means
 
 VALID_BATCH = 10  # stretches that are measured side by side: a text of few words is cut into fewer
 
@@ -79,6 +80,7 @@ class LmTrainer:
         trainer.optimiser.load_state_dict(checkpoint.optimiser)
         trainer.sparsity.load_state_dict(checkpoint.sparsity)
         trainer.position, trainer._states = checkpoint.position, checkpoint.states
+        forget_after(folder / "log.jsonl", trainer.position.step, trainer.position.epoch)
         torch.set_rng_state(checkpoint.random)
         return trainer
 
@@ -118,10 +120,11 @@ class LmTrainer:
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
         self.optimiser.step()
         for masks in self.sparsity.step():
-            self._write({"event": "masks", **vars(masks)})
+            self._write({"event": "masks", **vars(masks.renamed(self.network.matrix_names()))})
         self._states = carried
         self.position.step += 1
         self.position.window += 1
+        self.position.losses = counted(self.position.losses, losses)
         return losses
 
     def save(self, name: str) -> None:
@@ -187,16 +190,24 @@ class LmTrainer:
         if is_best:
             self.position.best = score
             self.save("best.pt")
-        self._write({"event": "valid", "epoch": self.position.epoch, "perplexity": found, "best": is_best})
+        training, self.position.losses = means(self.position.losses), {}
+        self._write(
+            {
+                "event": "valid",
+                "epoch": self.position.epoch,
+                "perplexity": found,
+                "training_loss": training,
+                "best": is_best,
+            }
+        )
         told = " · ".join(f"{level} {value:.2f}" for level, value in found.items())
         best = " (best)" if is_best else ""
         console.print(f"epoch {self.position.epoch}: perplexity {told}{best}", highlight=False)
         self.save("last.pt")
 
     def _write(self, row: dict[str, object]) -> None:
-        row = {**row, "step": self.position.step, "minutes": round(self.position.minutes, 2)}
-        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        minutes = round(self.position.minutes, 2)
+        append_row(self.folder / "log.jsonl", {**row, "step": self.position.step, "minutes": minutes})
 
 
 def new_network(config: LmConfig, tokens: WordTokens) -> LanguageNetwork:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -30,6 +30,7 @@ class MaskUpdate:
     dropped:  blocks that were kept before and are not now.
     returned: blocks that had been dropped and are kept again.
     sparsity: fraction of the prunable weights that the level now drops.
+    matrices: the same of every matrix, by parameter name.
     """
 
     step: int
@@ -37,6 +38,12 @@ class MaskUpdate:
     dropped: int
     returned: int
     sparsity: float
+    matrices: Mapping[str, float]
+
+    def renamed(self, names: Mapping[str, str]) -> "MaskUpdate":
+        """The same with other names of the matrices that `names` has."""
+        renamed = {names.get(name, name): share for name, share in self.matrices.items()}
+        return replace(self, matrices=renamed)
 
 
 class DynamicSparsity:
@@ -348,6 +355,7 @@ class DynamicSparsity:
             dropped=sum(int((before[name].keep & ~mask.keep).sum()) for name, mask in masks.items()),
             returned=sum(int((~before[name].keep & mask.keep).sum()) for name, mask in masks.items()),
             sparsity=_sparsity(masks.values()),
+            matrices={name: mask.sparsity for name, mask in masks.items()},
         )
 
     def _ranked(self, scored_level: str) -> dict[str, Tensor]:

@@ -167,7 +167,8 @@ class Pruning:
         self._set_masks({name: mask.keep & keep[name].cpu() for name, mask in before.items()})
         self._set_zeros()
         n_dropped = sum(mask.n_kept - self._masks[name].n_kept for name, mask in before.items())
-        return [MaskUpdate(self.step_count, self.level, n_dropped, 0, self.overall_sparsity())]
+        shares = {name: mask.sparsity for name, mask in self._masks.items()}
+        return [MaskUpdate(self.step_count, self.level, n_dropped, 0, self.overall_sparsity(), shares)]
 
     def masks(self, level: Level = "pruned") -> dict[str, BlockMask]:
         """The mask of every matrix, by parameter name."""

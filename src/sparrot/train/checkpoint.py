@@ -15,6 +15,7 @@ from sparrot.atomic import atomic_write
 from sparrot.features import FeatureConfig
 from sparrot.text import SentencePieceTokens, Tokens, tokens_from_json
 from sparrot.train.config import Config
+from sparrot.train.losses import Totals
 from sparrot.train.recipe import parse_config
 
 _FORMAT = 1
@@ -58,6 +59,7 @@ class Position:
     step: int = 0
     best: float | None = None  # lowest dev error so far, summed over levels
     minutes: float = field(default=0.0, compare=False)  # of training so far, by the clock on the wall
+    losses: Totals = field(default_factory=dict)  # of the task, since the last evaluation
 
 
 @dataclass(frozen=True)

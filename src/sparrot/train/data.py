@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,11 @@ class Batch:
     lengths: Tensor
     targets: Tensor
     target_lengths: Tensor
+
+    def with_targets(self, targets: Sequence[list[int]]) -> "Batch":
+        """The same with other texts."""
+        padded, lengths = _padded_targets(targets)
+        return replace(self, targets=padded, target_lengths=lengths)
 
     @property
     def ids(self) -> str:
@@ -225,9 +230,14 @@ def collate(utterances: Sequence[Utterance], frames: Sequence[Frames], targets: 
         tuple(utterances),
         padded,
         torch.tensor([len(f) for f in frames]),
-        pad_sequence([torch.tensor(t, dtype=torch.int64) for t in targets], batch_first=True),
-        torch.tensor([len(t) for t in targets]),
+        *_padded_targets(targets),
     )
+
+
+def _padded_targets(targets: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
+    """Texts as int64 (batch, longest), zeros past each end, and their lengths (batch,)."""
+    padded = pad_sequence([torch.tensor(t, dtype=torch.int64) for t in targets], batch_first=True)
+    return padded, torch.tensor([len(t) for t in targets])
 
 
 def _fewest_frames(duration: float, features: FeatureConfig) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from math import sqrt
+from math import isfinite, nan, sqrt
 
 import torch
 
@@ -12,14 +12,32 @@ from sparrot.metrics import ErrorCounts, count_errors, total
 from sparrot.sparsity import AnySparsity
 from sparrot.text import Tokens
 from sparrot.train.data import EvaluationData
-from sparrot.train.task import AnyNetwork, transcripts
+from sparrot.train.task import AnyNetwork, hear, transcripts
+
+
+@dataclass(frozen=True)
+class LevelEvaluation:
+    """What one level makes of the utterances.
+
+    errors: of each.
+    loss:   −log p(text | speech) in nats a token of text, over the texts that the network could write: those
+            whose characters have tokens and whose speech has room for them. NaN if there are none.
+    """
+
+    errors: Sequence[ErrorCounts]
+    loss: float
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Errors of the same utterances at each level, densest first."""
+    """What each level makes of the same utterances, densest first."""
 
-    utterances: Mapping[str, Sequence[ErrorCounts]]
+    levels: Mapping[str, LevelEvaluation]
+
+    @cached_property
+    def utterances(self) -> dict[str, Sequence[ErrorCounts]]:
+        """Errors of each utterance, by level."""
+        return {level: heard.errors for level, heard in self.levels.items()}
 
     @cached_property
     def counts(self) -> dict[str, ErrorCounts]:
@@ -59,34 +77,53 @@ def evaluate(
     sparsity: AnySparsity,
     data: EvaluationData,
     tokens: Tokens,
+    ctc_share: float = 0.0,
 ) -> Evaluation:
-    """Greedy decoding of `data` at every level; the network is left in the mode it came in.
+    """Greedy decoding of `data` at every level, and its loss; the network is left in the mode it came in.
 
-    A level that drops nothing yet is the full model, and is not decoded by itself.
+    A level that drops nothing yet is the full model, and is not heard by itself.
     """
+    targets = {utterance.id: _writable(utterance.text, tokens) for utterance in data.utterances}
     was_training = network.training
     network.eval()
     try:
-        full = _errors_at(sparsity.levels.full, network, sparsity, data, tokens)
+
+        def heard_at(level: str) -> LevelEvaluation:
+            with sparsity.at(level), torch.inference_mode():
+                return _heard(network, data, tokens, targets, ctc_share)
+
+        full = heard_at(sparsity.levels.full)
         sparser = {
-            level: _errors_at(level, network, sparsity, data, tokens) if sparsity.drops(level) else full
-            for level in sparsity.levels.sparse
+            level: heard_at(level) if sparsity.drops(level) else full for level in sparsity.levels.sparse
         }
         return Evaluation({sparsity.levels.full: full, **sparser})
     finally:
         network.train(was_training)
 
 
-def _errors_at(
-    level: str,
+def _heard(
     network: AnyNetwork,
-    sparsity: AnySparsity,
     data: EvaluationData,
     tokens: Tokens,
-) -> list[ErrorCounts]:
-    counts = []
-    with sparsity.at(level), torch.inference_mode():
-        for batch in data.batches():
-            for utterance, ids in zip(batch.utterances, transcripts(network, batch), strict=True):
-                counts.append(count_errors(utterance.text, tokens.decode(ids)))
-    return counts
+    targets: Mapping[str, list[int] | None],
+    ctc_share: float,
+) -> LevelEvaluation:
+    errors, losses, n_tokens = [], 0.0, 0
+    for decoded in data.batches():
+        texts = [targets[utterance.id] for utterance in decoded.utterances]
+        batch = decoded.with_targets([text or [] for text in texts])
+        heard = hear(network, batch, ctc_share)
+        for utterance, ids in zip(batch.utterances, transcripts(network, batch, heard), strict=True):
+            errors.append(count_errors(utterance.text, tokens.decode(ids)))
+        for text, loss in zip(texts, heard.loss(batch).tolist(), strict=True):
+            if text and isfinite(loss):
+                losses, n_tokens = losses + loss, n_tokens + len(text)
+    return LevelEvaluation(errors, losses / n_tokens if n_tokens else nan)
+
+
+def _writable(text: str, tokens: Tokens) -> list[int] | None:
+    """The tokens of a text, or None if it has characters without one."""
+    try:
+        return tokens.encode(text)
+    except ValueError:
+        return None

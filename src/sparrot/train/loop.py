@@ -28,6 +28,7 @@ from sparrot.train.data import Batch, TrainingData, dev_data, require_room
 from sparrot.train.evaluation import evaluate
 from sparrot.train.gradients import gradient_norm
 from sparrot.train.interrupt import Interrupt
+from sparrot.train.losses import counted
 from sparrot.train.optimisation import make_optimiser, rate_factor, set_rate
 from sparrot.train.prefetch import prefetched
 from sparrot.train.record import Record
@@ -145,10 +146,15 @@ class Trainer:
         self._clip_gradient(batch)
         self.optimiser.step()
         masks = self.sparsity.step()
+        if masks:
+            names = self.network.matrix_names()
+            masks = [update.renamed(names) for update in masks]
         if self.average is not None:
             self.average.update()
         self.position.step += 1
         self.position.batch += 1
+        tasks = {level: found.task for level, found in passes.items()}
+        self.position.losses = counted(self.position.losses, tasks)
         self._count_minutes()
         return Update(passes, masks, rate)
 
@@ -283,11 +289,13 @@ class Trainer:
     def _evaluate(self, record: Record) -> None:
         """Measures dev; the best checkpoint is chosen among those whose sparsity has reached its target."""
         with nullcontext() if self.average is None else self.average.applied():
-            dev = evaluate(self.network, self.sparsity, self.dev, self.setup.tokens)
+            share = self.config.training.ctc_share
+            dev = evaluate(self.network, self.sparsity, self.dev, self.setup.tokens, share)
         self._count_minutes()
         reached = self.sparsity.step_count >= self.sparsity.end
         better = reached and (self.position.best is None or dev.score < self.position.best)
         record.evaluation(self.position, dev, is_best=better)
+        self.position.losses = {}
         if better:
             self.position.best = dev.score
             self.save(self.folder / "best.pt")

@@ -1,6 +1,6 @@
 """What a run leaves to read: a progress bar, `log.jsonl`, and TensorBoard's events."""
 
-import json
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +10,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from sparrot.atomic import atomic_write
 from sparrot.train.checkpoint import Position
 from sparrot.train.evaluation import Evaluation
+from sparrot.train.log import append_row, forget_after
+from sparrot.train.losses import means
 from sparrot.train.starvation import Starvation
 from sparrot.train.update import Update
 
@@ -22,7 +23,7 @@ class Record:
 
     `log.jsonl` holds an object for every mask update, every evaluation and every level that starves, with
     its step and the minutes of training until then; a run that goes on at `start` drops those after it, so
-    that no step is told twice.
+    that no step is told twice. Losses of training are means over the updates since the last evaluation.
     """
 
     def __init__(self, folder: Path, start: Position, *, console: Console | None = None) -> None:
@@ -35,7 +36,7 @@ class Record:
         )
         self._progress: Progress | None = None
         self._starvation = Starvation()
-        self._forget_after(start)
+        forget_after(self._path, start.step, start.epoch)
 
     @contextmanager
     def running(self, n_steps: int, step: int) -> Iterator[None]:
@@ -81,10 +82,17 @@ class Record:
             )
 
     def evaluation(self, position: Position, dev: Evaluation, *, is_best: bool) -> None:
-        """Takes down the dev error of every level, with a warning when a denser one is worse."""
-        errors = {level: {"wer": c.wer, "cer": c.cer, "words": c.words} for level, c in dev.counts.items()}
+        """Takes down the dev error and losses of every level, with a warning when a denser one is worse."""
+        errors: dict[str, dict[str, float | int | None]] = {
+            level: {"wer": c.wer, "cer": c.cer, "words": c.words} for level, c in dev.counts.items()
+        }
+        training = means(position.losses)
         for level, error in errors.items():
+            error["loss"] = loss = _known(dev.levels[level].loss)
+            error["training_loss"] = training.get(level)
             self._events.add_scalar(f"dev_wer/{level}", error["wer"], position.step)
+            if loss is not None:
+                self._events.add_scalar(f"dev_loss/{level}", loss, position.step)
         row = {
             "event": "dev",
             "step": position.step,
@@ -103,20 +111,9 @@ class Record:
         self._console.print(f"warning: {sentence}", style="yellow", highlight=False)
 
     def _write(self, row: dict[str, Any], position: Position) -> None:
-        row["minutes"] = round(position.minutes, 2)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-
-    def _forget_after(self, start: Position) -> None:
-        if not self._path.exists():
-            return
-        lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
-        whole = [(line, json.loads(line)) for line in lines if line.endswith("\n")]
-        kept = [line for line, row in whole if _is_told_by(start, row)]
-        with atomic_write(self._path) as file:
-            file.write("".join(kept).encode())
+        append_row(self._path, {**row, "minutes": round(position.minutes, 2)})
 
 
-def _is_told_by(start: Position, row: dict[str, Any]) -> bool:
-    """Whether a row is of the time before a position; an evaluation belongs to the end of its epoch."""
-    return bool(row["step"] <= start.step and row.get("epoch", 0) <= start.epoch)
+def _known(value: float) -> float | None:
+    """A number that JSON has, or None."""
+    return value if math.isfinite(value) else None

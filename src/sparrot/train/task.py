@@ -99,10 +99,11 @@ def hear(
     return TransducerHeard(edges, lengths, batch.target_lengths, ctc, ctc_share)
 
 
-def transcripts(network: AnyNetwork, batch: Batch) -> list[list[int]]:
-    """What greedy decoding writes, for each utterance."""
-    if isinstance(network, CtcNetwork):
-        return greedy_tokens(*network(batch.frames, batch.lengths))
+def transcripts(network: AnyNetwork, batch: Batch, heard: CtcHeard | TransducerHeard) -> list[list[int]]:
+    """What greedy decoding writes, for each utterance; heard: what the network made of the batch."""
+    if isinstance(heard, CtcHeard):
+        return greedy_tokens(heard.logits, heard.lengths)
+    assert isinstance(network, TransducerNetwork)
     return greedy_transcripts(network, batch.frames, batch.lengths)
 
 
