@@ -8,12 +8,11 @@ It reads result.json in that folder and writes speedup.png, speedup.csv and stor
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 from sparrot.atomic import atomic_write
-from sparrot.report.figures import COLOURS, MARKERS
+from sparrot.report.drawing import styles
 
 Row = Mapping[str, Any]
 BLOCKS = ("1×1", "4×4", "16×16", "32×32", "16×1")
@@ -101,9 +100,7 @@ def draw(points: Sequence[Mapping[str, Any]], path: Path) -> None:
     figure, panels = pyplot.subplots(1, len(shapes), figsize=(10, 4.5), dpi=100, sharey=True, squeeze=False)
     for axes, shape in zip(panels[0], shapes, strict=True):
         of_shape = [point for point in points if point["matrix"] == shape]
-        for (block, line), colour, marker in zip(
-            _lines(of_shape).items(), cycle(COLOURS), cycle(MARKERS), strict=False
-        ):
+        for (block, line), (colour, marker) in zip(_lines(of_shape).items(), styles(), strict=False):
             style = "--" if block.startswith("MKL") else "-"
             axes.plot(list(line), list(line.values()), style, color=colour, marker=marker, label=block)
         axes.axhline(1, color="black", linewidth=0.8)

@@ -21,6 +21,7 @@ VERBS = {
     "train": "Train a recogniser from a recipe.",
     "eval": "Measure every level of a model on a manifest.",
     "lm": "Train and use recurrent language models of words.",
+    "report": "Draw the papers' tables and figures from training runs.",
     "bench": "Time every level of a model, also beside other libraries.",
     "export": "Write a model file from a training run, or cut one down to a level.",
 }
