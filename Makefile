@@ -95,9 +95,14 @@ bench: $(STAMPS)/bench
 	@$(BIN)/python benchmarks/products/drawing.py results/kernels
 	@$(BIN)/python docs/tables.py
 
+REPORTED := an4-methods-dense an4-methods an4-hard an4-iterative an4-wp an4-bp an4-glp an4-l1 an4-l1wp an4-lhalf an4-lhalfwp an4-gl \
+            ptb-small ptb-small-bp games-rnnt-dense games-rnnt fsdd-dsnn
+
 # Trains the published recipes (or goes on with runs that were stopped) and decodes their test sets once.
 results: $(STAMPS)/setup
-	@for name in fsdd an4 weights transducer; do $(BIN)/python recipes/results.py $$name --corpora $(DATA); done
+	@for name in fsdd an4 weights transducer an4-methods an4-lm ptb; do $(BIN)/python recipes/results.py $$name --corpora $(DATA); done
+	@$(BIN)/sparrot report $(REPORTED:%=runs/%) --closer an4-iterative --closer games-rnnt --kernels results/kernels/result.json \
+	  --output results/report.html
 	@$(BIN)/python docs/tables.py
 
 $(STAMPS)/fuzz: $(STAMPS)/setup

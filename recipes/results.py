@@ -4,15 +4,19 @@
     python recipes/results.py an4 --corpora <folder of corpora>
     python recipes/results.py weights --corpora <folder of corpora>
     python recipes/results.py transducer --corpora <folder of corpora>
+    python recipes/results.py an4-methods --corpora <folder of corpora>
+    python recipes/results.py an4-lm --corpora <folder of corpora>
+    python recipes/results.py ptb --corpora <folder of corpora>
 
-`weights` takes the models of the first two in bfloat16 and int8. Manifests go to data/, made from
-<folder>/fsdd, <folder>/an4_features, <folder>/fotaq and <folder>/bass unless they are there; runs go to
-runs/. A run that is complete is not trained again, one that was stopped goes on, and a test set that was
-decoded once is not decoded again.
+`weights` takes the models of the first two in bfloat16 and int8. Manifests go to data/, made from fsdd/,
+an4_features/, fotaq/, bass/ and ptb/ of <folder> unless they are there; runs go to runs/. A run that is
+complete is not trained again, one that was stopped goes on, and a test set that was decoded once is not
+decoded again.
 """
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -20,10 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from sparrot.atomic import atomic_write
+from sparrot.corpora.manifest import read_manifest
+from sparrot.lm.config import LmConfig
 from sparrot.model_file import ModelFile
 from sparrot.report.figures import draw_levels
 from sparrot.report.results import Goal, Result, reasons
-from sparrot.train.recipe import load_config, parse_config
+from sparrot.train.config import Config
+from sparrot.train.recipe import load_as, parse_as
 
 RUNS, RESULTS = Path("runs"), Path("results")
 
@@ -33,7 +40,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("name", choices=list(MEASURED))
     parser.add_argument(
-        "--corpora", type=Path, default=Path("data"), help="folder with fsdd, an4_features, fotaq and bass"
+        "--corpora",
+        type=Path,
+        default=Path("data"),
+        help="folder with fsdd, an4_features, fotaq, bass and ptb",
     )
     parser.add_argument("--why", action="append", default=[], help="GOAL=SENTENCE for a goal that is not met")
     arguments = parser.parse_args()
@@ -49,13 +59,18 @@ def main() -> None:
 
 def prepare(name: str, corpora: Path) -> None:
     """Makes the manifests that a result needs, where there are none yet."""
-    if name in ("an4", "weights") and not Path("data/an4/train.jsonl").exists():
+    if name in ("an4", "weights", "an4-methods", "an4-lm") and not Path("data/an4/train.jsonl").exists():
         sparrot("data", "prepare", "an4", str(corpora / "an4_features"), "data/an4")
+    for split in ("train", "dev") if name == "an4-lm" else ():
+        texts = [utterance.text for utterance in read_manifest(Path(f"data/an4/{split}.jsonl"))]
+        Path(f"data/an4/{split}.txt").write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
     for game in ("fotaq", "bass") if name == "transducer" else ():
         if not Path(f"data/{game}/train.jsonl").exists():
             sparrot("data", "prepare", game, str(corpora / game), f"data/{game}")
     if name in ("fsdd", "weights", "transducer") and not Path("data/fsdd/train.jsonl").exists():
         sparrot("data", "prepare", "fsdd", str(corpora / "fsdd"), "data/fsdd")
+    if name == "ptb" and not Path("data/ptb").exists():
+        shutil.copytree(corpora / "ptb", "data/ptb")
     others = Path("data/fsdd-left-out")
     if name == "fsdd" and not (others / "strings-dev.jsonl").exists():
         sparrot("data", "prepare", "fsdd", str(corpora / "fsdd"), str(others), "--left-out", "theo")
@@ -140,46 +155,105 @@ def an4_methods(why: dict[str, str]) -> None:
     rows, goals = measured("an4-methods-dense", "dev"), []
     for method, (most, pruning) in METHODS.items():
         run = f"an4-{method}" if pruning else "an4-methods"
-        own = measured(run, "dev", recipe=Recipe("an4-methods", (f"pruning={pruning}",) if pruning else ()))
+        overrides = (f"pruning={pruning}",) if pruning else ()
+        own = measured(run, "dev", recipe=Recipe("an4-methods", overrides))
         reached = ModelFile.open(RUNS / run / "model.sparrot").level("pruned").sparsity["lstm"]
-        rows += [*own, {**own[0], "metric": "lstm sparsity", "value": round(100 * reached, 2), "unit": "%"}]
+        if not pruning:
+            own = [{**row, "method": f"an4-{method}"} for row in own]
+        rows += [
+            *own,
+            {**own[0], "metric": "sparsity of LSTM", "value": round(100 * reached, 2), "unit": "%"},
+        ]
         name = f"methods.sparsity.{method}"
         goals.append(Goal(name, most, 100 * abs(reached - 0.8), "lower", "points from 80 %", why.get(name)))
-    publish("an4-methods", rows, goals, "AN4: methods of pruning, 5 epochs each")
+    publish("an4-methods", rows, goals)
+
+
+def an4_lm(why: dict[str, str]) -> None:
+    """AN4 with a recurrent language model of its training texts, guiding the beam search and rescoring it."""
+    train("an4-words")
+    lm = ("--decoder", "beam", "--lm", str(RUNS / "an4-words"))
+    decodings = [
+        Decoding("beam", ("--decoder", "beam")),
+        Decoding("first pass", lm),
+        Decoding("second pass", (*lm, "--lm-pass", "second")),
+    ]
+    rows = [row for decoding in decodings for row in measured("an4-dsnn", "dev", None, decoding)]
+    publish("an4-lm", rows, [])
+
+
+def ptb(why: dict[str, str]) -> None:
+    """The small language model of Zaremba et al. 2014 on Penn Treebank, dense and pruned in blocks."""
+    rows = [
+        row for run in ("ptb-small", "ptb-small-bp") for on in ("valid", "test") for row in foretold(run, on)
+    ]
+    found = {(row["method"], row["set"]): row["value"] for row in rows}
+    dropped = ModelFile.open(RUNS / "ptb-small-bp" / "model.sparrot").levels[0].overall_sparsity
+    required = {
+        "ptb.dense.valid": (121.4 * 1.02, found["ptb-small", "valid"], ""),
+        "ptb.dense.test": (115.9 * 1.02, found["ptb-small", "test"], ""),
+        "ptb.pruned.sparsity": (2.0, 100 * abs(dropped - 0.65), "points from 65 %"),
+    }
+    goals = [
+        Goal(name, round(most, 1), found, "lower", unit, why.get(name))
+        for name, (most, found, unit) in required.items()
+    ]
+    publish("ptb", rows, goals)
+
+
+def foretold(run: str, on: str) -> list[dict[str, Any]]:
+    """The perplexity of every level of a language model on a text; trains it first unless it is complete."""
+    model = train(run)
+    kept = RESULTS / "decoded" / f"{run}-{on}.json"
+    if not kept.exists():  # a test text is read once
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(kept) as file:
+            file.write(sparrot("lm", "eval", str(RUNS / run), "--on", on, "--json").encode())
+    shared = described(run, on, model)
+    return [
+        {
+            **shared,
+            "level": level["level"],
+            "sparsity": round(model.level(level["level"]).overall_sparsity, 4),
+            "parameters": level["parameters"],
+            "bytes": level["bytes"],
+            "words": level["words"],
+            "spread": None,
+            "published": {"valid": 121.4, "test": 115.9}[on] if run == "ptb-small" else None,
+            "metric": "perplexity",
+            "value": round(level["perplexity"], 2),
+            "unit": "",
+        }
+        for level in json.loads(kept.read_text())["levels"]
+    ]
 
 
 # How far from 80 % of the LSTM layers a method may end, in points, and what replaces the recipe's `pruning`.
 # Of a threshold, `sparsity` is the share of the dense model's weights under it; the strength of a penalty was
 # found by trying. Every method ends its ramp at 60 % of the steps, and renews masks every 10.
-_SCHEDULE = "end: 0.6, every: 10"
+_SCHEDULE = "end: 0.6, every: 10, exclude: [layers.output.*]"
+_ALONE = "method: penalty, sparsity: {lstm: 0, fc: 0}, every: 10, exclude: [layers.output.*]"
+_ALL = "sparsity: {lstm: 0.8, fc: 0.8}"
+_WP = f"method: threshold, {_ALL}, {_SCHEDULE}"
+_BP = "method: threshold, sparsity: {lstm: %s, fc: %s}, block: 4x4, " + _SCHEDULE
 METHODS: dict[str, tuple[float, str]] = {
-    "gradual": (0.1, ""),
-    "hard": (0.1, "{method: at_once, sparsity: {lstm: 0.8}, begin: 0.05, every: 10, scope: type}"),
-    "iterative": (
-        0.1,
-        f"{{method: rounds, sparsity: {{lstm: 0.8}}, begin: 0.05, {_SCHEDULE}, scope: global}}",
+    "gradual": (0.001, ""),
+    "hard": (
+        0.001,
+        f"{{method: at_once, {_ALL}, begin: 0.05, every: 10, scope: type, exclude: [layers.output.*]}}",
     ),
-    "wp": (2.0, f"{{method: threshold, sparsity: {{lstm: 0.8}}, {_SCHEDULE}}}"),
-    "bp": (2.0, f"{{method: threshold, sparsity: {{lstm: 0.825}}, block: 4x4, {_SCHEDULE}}}"),
+    "iterative": (0.001, f"{{method: rounds, {_ALL}, begin: 0.05, {_SCHEDULE}, scope: type}}"),
+    "wp": (2.0, f"{{{_WP}}}"),
+    "bp": (2.0, f"{{{_BP % (0.838, 0.75)}}}"),
     "glp": (
         2.0,
-        f"{{method: threshold, sparsity: {{lstm: 0.81}}, block: 4x4, {_SCHEDULE}, penalty: group_lasso, "
-        "strength: 0.1, penalise: until_end}",
+        f"{{{_BP % (0.822, 0.75)}, penalty: group_lasso, strength: 0.1, penalise: until_end}}",
     ),
-    "l1": (2.0, "{method: penalty, sparsity: {lstm: 0}, every: 10, penalty: l1, strength: 0.66}"),
-    "l1wp": (
-        2.0,
-        f"{{method: threshold, sparsity: {{lstm: 0.8}}, {_SCHEDULE}, penalty: l1, strength: 0.02}}",
-    ),
-    "lhalf": (2.0, "{method: penalty, sparsity: {lstm: 0}, every: 10, penalty: l_half, strength: 0.2}"),
-    "lhalfwp": (
-        2.0,
-        f"{{method: threshold, sparsity: {{lstm: 0.8}}, {_SCHEDULE}, penalty: l_half, strength: 0.005}}",
-    ),
-    "gl": (
-        2.0,
-        "{method: penalty, sparsity: {lstm: 0}, block: 4x4, every: 10, penalty: group_lasso, strength: 2.0}",
-    ),
+    "l1": (2.0, f"{{{_ALONE}, penalty: l1, strength: 0.66}}"),
+    "l1wp": (2.0, f"{{{_WP}, penalty: l1, strength: 0.02}}"),
+    "lhalf": (2.0, f"{{{_ALONE}, penalty: l_half, strength: 0.21}}"),
+    "lhalfwp": (2.0, f"{{{_WP}, penalty: l_half, strength: 0.005}}"),
+    "gl": (2.0, f"{{{_ALONE}, block: 4x4, penalty: group_lasso, strength: 2.4}}"),
 }
 
 MEASURED = {
@@ -188,6 +262,8 @@ MEASURED = {
     "weights": weights,
     "transducer": transducer,
     "an4-methods": an4_methods,
+    "an4-lm": an4_lm,
+    "ptb": ptb,
 }
 
 
@@ -218,14 +294,21 @@ def train(run: str, recipe: Recipe | None = None) -> ModelFile:
     if not (folder / "model.sparrot").exists():
         resume = ["--resume"] if (folder / "last.pt").exists() else []
         changes = [part for override in recipe.overrides for part in ("--set", override)]
-        sparrot("train", str(path), "--out", str(folder), *changes, *resume)
+        verb = ("lm", "train") if is_of_words(path) else ("train",)
+        sparrot(*verb, str(path), "--out", str(folder), *changes, *resume)
     model = ModelFile.open(folder / "model.sparrot")
-    given = load_config(path, recipe.overrides)
-    if parse_config(model.description.configuration, f"of {folder}") != given:
+    kind: type[LmConfig] | type[Config] = LmConfig if is_of_words(path) else Config
+    given = load_as(kind, path, recipe.overrides)
+    if parse_as(kind, model.description.configuration, f"of {folder}") != given:
         raise ValueError(
             f"the run {folder} was not made by {path} as it is now; move it away, or bring the recipe back"
         )
     return model
+
+
+def is_of_words(recipe: Path) -> bool:
+    """Whether a recipe is one of `sparrot lm train`, as its head says."""
+    return "sparrot lm train" in recipe.read_text(encoding="utf-8").partition("\nname: ")[0]
 
 
 @dataclass(frozen=True)
@@ -252,7 +335,7 @@ def measured(
     """
     model = train(run, recipe)
     names = [part for part in (run, dtype, decoding.name) if part]
-    name = "-".join(names)
+    name = "-".join(names).replace(" ", "-")
     kept = RESULTS / "decoded" / f"{name}-{on}.json"
     if not kept.exists():  # a test set is decoded once
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -267,27 +350,34 @@ def measured(
         with atomic_write(kept) as file:
             file.write(found.encode())
     told = json.loads(kept.read_text())
+    dropped = {level.name: level.overall_sparsity for level in model.levels}
+    shared = described(run, on, model) | {"method": ", ".join(names)}
     levels = told["levels"]
-    shared = {
-        "method": ", ".join(names),
+    rows = [row for level in levels for row in level_rows(shared, level, dropped[level["level"]])]
+    if "switching" in told:
+        of_no_level = {"level": "switching", "parameters": None, "bytes": None}
+        switched = level_rows(shared, {**levels[0], **told["switching"]}, None)
+        rows += [{**row, **of_no_level} for row in switched]
+    return rows
+
+
+def described(run: str, on: str, model: ModelFile) -> dict[str, Any]:
+    """What every row of a run on a set says."""
+    return {
+        "method": run,
         "set": on,
         "seed": model.description.configuration["seed"],
         "model_commit": model.description.provenance["commit"],
         "training_minutes": minutes(RUNS / run),
     }
-    rows = [row for level in levels for row in level_rows(shared, level, levels[0]["parameters"])]
-    if "switching" in told:
-        of_no_level = {"level": "switching", "sparsity": None, "parameters": None, "bytes": None}
-        rows += [{**row, **of_no_level} for row in level_rows(shared, {**levels[0], **told["switching"]}, 1)]
-    return rows
 
 
-def level_rows(shared: dict[str, Any], level: dict[str, Any], densest: int) -> list[dict[str, Any]]:
-    """A row a metric for one level; `densest` is the number of parameters of the densest one."""
+def level_rows(shared: dict[str, Any], level: dict[str, Any], sparsity: float | None) -> list[dict[str, Any]]:
+    """A row a metric for one level, which drops the share `sparsity` of all parameters."""
     described = {
         **shared,
         "level": level["level"],
-        "sparsity": round(1 - level["parameters"] / densest, 4),
+        "sparsity": None if sparsity is None else round(sparsity, 4),
         "parameters": level["parameters"],
         "bytes": level["bytes"],
         "words": level["words"],
@@ -303,15 +393,16 @@ def level_rows(shared: dict[str, Any], level: dict[str, Any], densest: int) -> l
 def minutes(folder: Path) -> float:
     """Wall time of a run, from its record."""
     rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return float(next(row["minutes"] for row in reversed(rows) if row["event"] == "dev"))
+    return float(next(row["minutes"] for row in reversed(rows) if row["event"] in ("dev", "valid")))
 
 
-def publish(name: str, rows: list[dict[str, Any]], goals: list[Goal], title: str) -> None:
-    """Writes result.json and the figure."""
+def publish(name: str, rows: list[dict[str, Any]], goals: list[Goal], title: str | None = None) -> None:
+    """Writes result.json, and the figure of the levels under its title, if it is given one."""
     command = f"python recipes/results.py {name}"
     seeds = sorted({row["seed"] for row in rows})
     Result(command, seeds, rows, goals).write(RESULTS / name / "result.json")
-    draw_levels(rows, title, RESULTS / name / "levels.png")
+    if title is not None:
+        draw_levels(rows, title, RESULTS / name / "levels.png")
 
 
 def sparrot(*arguments: str) -> str:

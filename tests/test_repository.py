@@ -15,7 +15,9 @@ import pytest
 import yaml
 
 import sparrot
-from sparrot.train.recipe import load_config
+from sparrot.lm.config import LmConfig
+from sparrot.train.config import Config
+from sparrot.train.recipe import load_as
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
@@ -188,7 +190,9 @@ def test_packages_are_lists_of_names():
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_says_how_it_is_run_what_it_costs_and_what_came_out(path):
     head = path.read_text(encoding="utf-8").partition("\nname: ")[0]
-    assert f"sparrot train recipes/{path.name} --out runs/{path.stem}" in head
+    is_of_text = "sparrot lm train" in head
+    command = "sparrot lm train" if is_of_text else "sparrot train"
+    assert f"\n#   {command} recipes/{path.name} --out runs/{path.stem}" in head
     assert "\n# Cost: " in head
     assert " Dev" in head
-    assert load_config(path).name == path.stem
+    assert load_as(LmConfig if is_of_text else Config, path).name == path.stem
