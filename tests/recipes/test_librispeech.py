@@ -51,7 +51,7 @@ def config_of(name: str, corpus: Path, *overrides: str):
     )
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "ds2-birnn-67m", "ds2-gru-115m"])
 def test_a_recipe_has_the_sizes_of_its_preset(name):
     config = load_config(ROOT / "recipes" / f"librispeech-{name}.yaml")
     preset = PRESETS[name]

@@ -14,7 +14,7 @@ from sparrot.model_file import ModelFile
 from sparrot.train.checkpoint import load_checkpoint
 from sparrot.train.loop import Trainer
 from sparrot.train.record import Record
-from sparrot.train.run import train_run
+from sparrot.train.run import foretell, train_run
 from train import tiny
 
 ENOUGH = {"encoder.cells": 32, "optimiser.learning_rate": 0.02, "training.epochs": 8}
@@ -187,6 +187,21 @@ def test_a_threshold_that_empties_a_layer_is_refused_before_training(corpus, den
     with pytest.raises(ValueError, match=r"the threshold of .* would leave nothing of `"):
         Trainer.new(pruned(corpus, dense, "bp", {"pruning": wrong}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_thresholds_are_foretold(corpus, dense, tmp_path):
+    config = pruned(corpus, dense, "bp", {})
+    trainer = Trainer.new(config, tmp_path / "run")
+    table = foretell(config)
+    cells = [list(column.cells) for column in table.columns]
+    assert cells[0] == [*trainer.network.matrix_names().values(), "all lstm", "all fc", "all"]
+    sizes = {target.name: target.parameter.numel() for target in trainer.sparsity.targets}
+    dropped = sum(sizes[name] * trainer.sparsity.foretold[name] for name in sizes)
+    assert cells[1][-1] == f"{sum(sizes.values()):,}"
+    assert cells[2][-1] == f"{dropped / sum(sizes.values()):.1%}"
+    assert dropped > 0
+    with pytest.raises(ValueError, match="nothing to foretell without thresholds"):
+        foretell(pruned(corpus, dense, "gradual", {}))
 
 
 def test_a_run_too_short_for_its_schedule_is_refused(corpus, dense, tmp_path):

@@ -28,20 +28,29 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the folder's last checkpoint.")
     ] = False,
+    forecast: Annotated[
+        bool, typer.Option("--forecast", help="Say where the recipe's thresholds will lead, and stop.")
+    ] = False,
 ) -> None:
     """Train a language model from a recipe.
 
     The run folder gets config.yaml, log.jsonl, last.pt and best.pt, and at the end model.sparrot. Ctrl-C
     stops after the update at hand and keeps it; --resume goes on as if nothing had happened.
+
+    --forecast trains nothing: it tells what the thresholds of `pruning` would drop of the dense model that
+    they are derived from, and whether they would empty a layer.
     """
     from sparrot.train.environment import prepare_process
 
     prepare_process()
     from sparrot.lm.config import LmConfig
-    from sparrot.lm.run import train_lm_run
+    from sparrot.lm.run import foretell_lm, train_lm_run
     from sparrot.train.recipe import load_as
 
     config = load_as(LmConfig, recipe, overrides or [])
+    if forecast:
+        table_console().print(foretell_lm(config))
+        return
     folder = out or Path("runs") / config.name
     typer.echo(train_lm_run(config, folder, resume=resume))
 

@@ -1,14 +1,17 @@
 """A whole run of a language model: train, keep the resolved configuration, export the best checkpoint."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import yaml
+from rich.table import Table
 
 from sparrot.atomic import atomic_write
 from sparrot.lm.config import LmConfig
 from sparrot.lm.export import export_lm
 from sparrot.lm.trainer import LmTrainer
 from sparrot.train.checkpoint import find_checkpoint
+from sparrot.train.foretelling import forecast_table
 
 
 def train_lm_run(config: LmConfig, folder: Path, *, resume: bool) -> Path:
@@ -28,3 +31,10 @@ def train_lm_run(config: LmConfig, folder: Path, *, resume: bool) -> Path:
     model = folder / "model.sparrot"
     export_lm(best, model)
     return model
+
+
+def foretell_lm(config: LmConfig) -> Table:
+    """What the thresholds of a run would drop of its dense model; see `forecast_table`."""
+    with TemporaryDirectory() as folder:
+        trainer = LmTrainer.new(config, Path(folder))
+        return forecast_table(trainer.sparsity, trainer.network.matrix_names())

@@ -78,6 +78,7 @@ class Pruning:
 
     level:     the name of the only level.
     optimiser: whose rates a proximal regulariser takes.
+    foretold:  sparsity of every matrix that `forecast` found for thresholds, if whoever made this asked it.
 
     Masks follow from the weights, which all processes of a default torch.distributed group share; scores are
     averaged over them, so that masks are the same whatever rounding does.
@@ -103,6 +104,7 @@ class Pruning:
         for target in self.targets:
             _require_blocks(target, block)
         self.step_count = 0
+        self.foretold: Mapping[str, float] = {}
         self._optimiser, regulariser = optimiser, self.options.regulariser
         if regulariser is not None and regulariser.step == "proximal":
             if optimiser is None:

@@ -1,13 +1,16 @@
 """A whole run: train, keep the resolved configuration, export the best checkpoint."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import yaml
+from rich.table import Table
 
 from sparrot.atomic import atomic_write
 from sparrot.train.checkpoint import find_checkpoint
 from sparrot.train.config import Config
 from sparrot.train.export import export
+from sparrot.train.foretelling import forecast_table
 from sparrot.train.loop import Trainer
 from sparrot.train.record import Record
 
@@ -29,3 +32,10 @@ def train_run(config: Config, folder: Path, *, resume: bool) -> Path:
     model = folder / "model.sparrot"
     export(best, model)
     return model
+
+
+def foretell(config: Config) -> Table:
+    """What the thresholds of a run would drop of its dense model; see `forecast_table`."""
+    with TemporaryDirectory() as folder:
+        trainer = Trainer.new(config, Path(folder))
+        return forecast_table(trainer.sparsity, trainer.network.matrix_names())

@@ -159,18 +159,21 @@ def make_pruning(
     Raises ValueError if a threshold would empty a layer of that.
     """
     block, exclude = BlockShape.parse(config.block), _left_behind(network)
+    foretold: dict[str, float] = {}
 
     def slopes(times: ThresholdTimes) -> dict[str, float]:
         spared = (*config.exclude, *exclude)
         targets = matrices_of_types(dense(), tuple(config.sparsity), spared, "the method prunes")
         found = slopes_of_dense(targets, config.sparsity, times)
         method = ThresholdPruning(times, found, config.ramp_factor)
-        forecast(method, targets, {target.name: target.grid(block) for target in targets})
+        foretold.update(forecast(method, targets, {target.name: target.grid(block) for target in targets}))
         return found
 
     method = config.make(n_steps, slopes)
     options = config.options(method, exclude)
-    return Pruning(network, method, block=block, optimiser=optimiser, options=options)
+    pruning = Pruning(network, method, block=block, optimiser=optimiser, options=options)
+    pruning.foretold = foretold
+    return pruning
 
 
 def _dense_network(network: AnyNetwork, config: Config, pruning: PruningConfig) -> AnyNetwork:
