@@ -95,7 +95,7 @@ bench: $(STAMPS)/bench
 	@$(BIN)/python benchmarks/products/drawing.py results/kernels
 	@$(BIN)/python docs/tables.py
 
-REPORTED := an4-methods-dense an4-methods an4-hard an4-iterative an4-wp an4-bp an4-glp an4-l1 an4-l1wp an4-lhalf an4-lhalfwp an4-gl \
+REPORTED := an4-methods-dense an4-methods an4-hard an4-iterative an4-wp an4-bp $(addprefix an4-bp-,8x8 12x2 16x16 32x32) an4-glp an4-l1 an4-l1wp an4-lhalf an4-lhalfwp an4-gl \
             ptb-small ptb-small-bp games-rnnt-dense games-rnnt fsdd-dsnn
 
 # Trains the published recipes (or goes on with runs that were stopped) and decodes their test sets once.

@@ -153,20 +153,26 @@ def an4_methods(why: dict[str, str]) -> None:
     """Every method of pruning on AN4, a few epochs each from one dense model: whether it gets as sparse."""
     train("an4-methods-dense")
     rows, goals = measured("an4-methods-dense", "dev"), []
-    for method, (most, pruning) in METHODS.items():
-        run = f"an4-{method}" if pruning else "an4-methods"
-        overrides = (f"pruning={pruning}",) if pruning else ()
-        own = measured(run, "dev", recipe=Recipe("an4-methods", overrides))
+    for method in (*METHODS, *LARGER_BLOCKS):
+        run, recipe = run_of(method)
+        own = [{**row, "method": f"an4-{method}"} for row in measured(run, "dev", recipe=recipe)]
         reached = ModelFile.open(RUNS / run / "model.sparrot").level("pruned").sparsity["lstm"]
-        if not pruning:
-            own = [{**row, "method": f"an4-{method}"} for row in own]
         rows += [
             *own,
             {**own[0], "metric": "sparsity of LSTM", "value": round(100 * reached, 2), "unit": "%"},
         ]
-        name = f"methods.sparsity.{method}"
-        goals.append(Goal(name, most, 100 * abs(reached - 0.8), "lower", "points from 80 %", why.get(name)))
+        if method in METHODS:
+            name, most, off = f"methods.sparsity.{method}", METHODS[method][0], 100 * abs(reached - 0.8)
+            goals.append(Goal(name, most, off, "lower", "points from 80 %", why.get(name)))
     publish("an4-methods", rows, goals)
+
+
+def run_of(method: str) -> "tuple[str, Recipe]":
+    """The run of a method on AN4, and what makes it; the recipe as it stands is that of gradual pruning."""
+    pruning = LARGER_BLOCKS[method] if method in LARGER_BLOCKS else METHODS[method][1]
+    if not pruning:
+        return "an4-methods", Recipe("an4-methods")
+    return f"an4-{method}", Recipe("an4-methods", (f"pruning={pruning}",))
 
 
 def an4_lm(why: dict[str, str]) -> None:
@@ -178,7 +184,13 @@ def an4_lm(why: dict[str, str]) -> None:
         Decoding("first pass", lm),
         Decoding("second pass", (*lm, "--lm-pass", "second")),
     ]
-    rows = [row for decoding in decodings for row in measured("an4-dsnn", "dev", None, decoding)]
+    heard: dict[str, Recipe | None] = {"an4-methods-dense": None, **dict([run_of("iterative")])}
+    rows = [
+        row
+        for run, recipe in heard.items()
+        for decoding in decodings
+        for row in measured(run, "dev", None, decoding, recipe)
+    ]
     publish("an4-lm", rows, [])
 
 
@@ -235,7 +247,7 @@ _SCHEDULE = "end: 0.6, every: 10, exclude: [layers.output.*]"
 _ALONE = "method: penalty, sparsity: {lstm: 0, fc: 0}, every: 10, exclude: [layers.output.*]"
 _ALL = "sparsity: {lstm: 0.8, fc: 0.8}"
 _WP = f"method: threshold, {_ALL}, {_SCHEDULE}"
-_BP = "method: threshold, sparsity: {lstm: %s, fc: %s}, block: 4x4, " + _SCHEDULE
+_BP = "method: threshold, sparsity: {lstm: %s, fc: %s}, block: %s, " + _SCHEDULE
 METHODS: dict[str, tuple[float, str]] = {
     "gradual": (0.001, ""),
     "hard": (
@@ -244,16 +256,26 @@ METHODS: dict[str, tuple[float, str]] = {
     ),
     "iterative": (0.001, f"{{method: rounds, {_ALL}, begin: 0.05, {_SCHEDULE}, scope: type}}"),
     "wp": (2.0, f"{{{_WP}}}"),
-    "bp": (2.0, f"{{{_BP % (0.838, 0.75)}}}"),
+    "bp": (2.0, f"{{{_BP % (0.838, 0.75, '4x4')}}}"),
     "glp": (
         2.0,
-        f"{{{_BP % (0.822, 0.75)}, penalty: group_lasso, strength: 0.1, penalise: until_end}}",
+        f"{{{_BP % (0.822, 0.75, '4x4')}, penalty: group_lasso, strength: 0.1, penalise: until_end}}",
     ),
     "l1": (2.0, f"{{{_ALONE}, penalty: l1, strength: 0.66}}"),
     "l1wp": (2.0, f"{{{_WP}, penalty: l1, strength: 0.02}}"),
     "lhalf": (2.0, f"{{{_ALONE}, penalty: l_half, strength: 0.21}}"),
     "lhalfwp": (2.0, f"{{{_WP}, penalty: l_half, strength: 0.005}}"),
     "gl": (2.0, f"{{{_ALONE}, block: 4x4, penalty: group_lasso, strength: 2.4}}"),
+}
+# The same in larger blocks, for the figures over block sizes.
+LARGER_BLOCKS = {
+    f"bp-{block}": f"{{{_BP % (*shares, block)}}}"
+    for block, shares in {
+        "8x8": (0.783, 0.5),
+        "12x2": (0.82, 0.7),
+        "16x16": (0.703, 0.5),
+        "32x32": (0.606, 0.42),
+    }.items()
 }
 
 MEASURED = {
