@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparrot.sparsity import joint_ranks, n_kept, ranks
+from sparrot.sparsity.ranking import joint_best
 from sparsity import plain
 
 SCORES = st.lists(st.integers(0, 4).map(float), min_size=1, max_size=40)  # few values: many ties
@@ -91,3 +92,15 @@ def test_a_higher_tier_comes_first_whatever_it_scores():
     joint = joint_ranks(pooled, [["a", "b"]], {"a": tiers, "b": torch.tensor([[2]])})
     assert joint["b"].item() == 0  # the best of its matrix
     assert joint["a"].tolist() == [[6, 4, 2], [1, 5, 3]]
+
+
+@settings(deadline=None)
+@given(st.lists(SCORES, min_size=1, max_size=4), st.integers(1, 4), st.data())
+def test_the_best_are_found_without_sorting(matrices: list[list[float]], n_groups: int, data: st.DataObject):
+    scores = {i: torch.tensor(matrix)[None] for i, matrix in enumerate(matrices)}
+    groups = [group for k in range(n_groups) if (group := [i for i in scores if i % n_groups == k])]
+    wanted = [data.draw(st.integers(0, sum(scores[i].numel() for i in group))) for group in groups]
+    best, ranked = joint_best(scores, groups, wanted), joint_ranks(scores, groups)
+    for group, n in zip(groups, wanted, strict=True):
+        for i in group:
+            assert torch.equal(best[i], ranked[i] < n)

@@ -8,7 +8,7 @@ from torch import Tensor
 from sparrot.sparsity.blocks import BlockGrid
 from sparrot.sparsity.levels import Levels
 from sparrot.sparsity.masks import BlockMask
-from sparrot.sparsity.ranking import Scope, joint_ranks, n_kept
+from sparrot.sparsity.ranking import Scope, joint_best, joint_ranks, n_kept
 from sparrot.sparsity.targets import Target
 
 
@@ -43,6 +43,12 @@ class Competition:
     ) -> dict[str, Tensor]:
         """The rank of every block within its group, as `joint_ranks`."""
         return joint_ranks(scores, [[target.name for target in group] for group in self.groups()], tiers)
+
+    def chosen(self, scores: Mapping[str, Tensor], level: str) -> dict[str, Tensor]:
+        """Which blocks a level keeps at its full sparsity, as `best` of `ranked`, found without sorting."""
+        groups = self.groups()
+        wanted = [self._n_kept(group, level, 1.0) for group in groups]
+        return joint_best(scores, [[target.name for target in group] for group in groups], wanted)
 
     def best(self, ranked: Mapping[str, Tensor], level: str, share: float) -> dict[str, BlockMask]:
         """The masks that keep the best blocks of every group, at a share of a level's sparsity."""

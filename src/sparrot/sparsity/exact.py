@@ -176,8 +176,7 @@ class ExactPruning:
         now = {kind: self.growth.sparsity(step, target) for kind, target in self.sparsity.items()}
         levels = Levels(full={}, pruned=now)
         competition = Competition(list(blocks.targets), blocks.grids, levels, self.scope)
-        masks = competition.best(competition.ranked(blocks.scores), "pruned", 1.0)
-        return {name: mask.keep for name, mask in masks.items()}
+        return competition.chosen(blocks.scores, "pruned")
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from sparrot.sparsity.bits import bits, kept_bits, without
 from sparrot.sparsity.levels import Level
 from sparrot.sparsity.targets import Target
-
-_INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 Observe = Callable[[Target, Tensor, Tensor], None]
 
@@ -48,7 +47,7 @@ def masked_weights(
             if mask is not None:
                 weight = weight.clone()
                 undo.callback(_copy_into, target.parameter, weight)
-                _bits(target.parameter).bitwise_and_(_keeping(mask))
+                bits(target.parameter).bitwise_and_(kept_bits(mask))
             if target.parameter.requires_grad and (still or observe is not None):
                 on_gradient = _on_gradient(target, weight, still, observe)
                 undo.callback(target.parameter.register_hook(on_gradient).remove)
@@ -80,16 +79,6 @@ def _copy_into(parameter: nn.Parameter, backup: Tensor) -> None:
         parameter.copy_(backup)
 
 
-def _bits(values: Tensor) -> Tensor:
-    """The same numbers as integers of their width: what a mask keeps of their bits is they or zero."""
-    return values.detach().view(_INTEGERS[values.element_size()])
-
-
-def _keeping(dropped: Tensor) -> Tensor:
-    """int8: all bits where a weight is kept, none where it is dropped."""
-    return dropped.view(torch.int8) - 1
-
-
 def _on_gradient(
     target: Target, weight: Tensor, still: Sequence[Tensor], observe: Observe | None
 ) -> Callable[[Tensor], Tensor]:
@@ -97,7 +86,7 @@ def _on_gradient(
         if observe is not None:
             observe(target, weight, gradient.detach())
         for mask in still:
-            gradient = torch.bitwise_and(_bits(gradient), _keeping(mask)).view(gradient.dtype)
+            gradient = without(gradient, kept_bits(mask))
         return gradient
 
     return on_gradient

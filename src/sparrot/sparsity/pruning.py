@@ -1,14 +1,16 @@
 """Pruning for good: what is dropped stays zero to the end of training."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from sparrot.sparsity.bits import bits, kept_bits, without
 from sparrot.sparsity.blocks import BlockShape
 from sparrot.sparsity.criteria import Criterion, Evidence
 from sparrot.sparsity.dynamic import DynamicSparsity, MaskUpdate
@@ -111,7 +113,7 @@ class Pruning:
                 raise ValueError("a proximal regulariser takes the rates of an optimiser: give `optimiser`")
             rates_of(optimiser, [target.parameter for target in self.targets])
         self._masks = {name: BlockMask.full(grid) for name, grid in self.grids.items()}
-        self._dropped: dict[str, Tensor] = {}
+        self._kept_bits: dict[str, Tensor] = {}  # integers as wide as the weights, of matrices not full
 
     @property
     def end(self) -> int:
@@ -135,9 +137,9 @@ class Pruning:
         """
         self._require_level(level)
         hooks = [
-            target.parameter.register_hook(_keeping_from(self._dropped[target.name]))
+            target.parameter.register_hook(partial(without, kept=self._kept_bits[target.name]))
             for target in self.targets
-            if target.name in self._dropped and target.parameter.requires_grad
+            if target.name in self._kept_bits and target.parameter.requires_grad
         ]
         try:
             yield
@@ -189,7 +191,7 @@ class Pruning:
     def drops(self, level: Level = "pruned") -> bool:
         """Whether any block has been dropped."""
         self._require_level(level)
-        return bool(self._dropped)
+        return bool(self._kept_bits)
 
     def state_dict(self) -> dict[str, Any]:
         """Masks and step count; with the model and the optimiser, training resumes bit for bit."""
@@ -273,27 +275,25 @@ class Pruning:
 
     def _set_masks(self, keep: Mapping[str, Tensor]) -> None:
         self._masks = {name: BlockMask(keep[name], grid) for name, grid in self.grids.items()}
-        self._dropped = {
-            target.name: self._masks[target.name].dropped_weights().to(target.parameter.device)
+        self._kept_bits = {
+            target.name: self._bits_of(target)
             for target in self.targets
             if self._masks[target.name].n_kept < self.grids[target.name].n_blocks
         }
 
+    def _bits_of(self, target: Target) -> Tensor:
+        weights = bits(target.parameter)
+        return kept_bits(self._masks[target.name].dropped_weights()).to(weights.device, weights.dtype)
+
     def _set_zeros(self) -> None:
-        with torch.no_grad():
-            for target in self.targets:
-                if target.name in self._dropped:
-                    target.parameter.masked_fill_(self._dropped[target.name], 0.0)
+        for target in self.targets:
+            if target.name in self._kept_bits:
+                bits(target.parameter).bitwise_and_(self._kept_bits[target.name])
 
     def _share(self, targets: Sequence[Target]) -> float:
         n_weights = sum(target.parameter.numel() for target in targets)
         n_dropped = sum(self._masks[target.name].n_dropped_weights for target in targets)
         return n_dropped / n_weights if n_weights else 0.0
-
-
-def _keeping_from(dropped: Tensor) -> Callable[[Tensor], Tensor]:
-    """A hook that lets no gradient through to dropped weights."""
-    return lambda gradient: gradient.masked_fill(dropped, 0.0)
 
 
 def _require_blocks(target: Target, block: BlockShape) -> None:

@@ -57,6 +57,34 @@ def joint_ranks(
     return ranked
 
 
+def joint_best(
+    scores: Mapping[Name, Tensor], groups: Sequence[Sequence[Name]], wanted: Sequence[int]
+) -> dict[Name, Tensor]:
+    """The best blocks of each group: those that `joint_ranks` ranks below `wanted`, found without sorting.
+
+    scores:  float (n_block_rows, n_block_columns) a matrix, finite.
+    wanted:  how many blocks each group keeps.
+    Returns: bool of the same shapes.
+    """
+    best: dict[Name, Tensor] = {}
+    for group, n in zip(groups, wanted, strict=True):
+        flat = _largest(torch.cat([_best_lifted(scores[name].flatten()) for name in group]), n)
+        pieces = flat.split([scores[name].numel() for name in group])
+        best |= {name: piece.view_as(scores[name]) for name, piece in zip(group, pieces, strict=True)}
+    return best
+
+
+def _largest(scores: Tensor, n: int) -> Tensor:
+    """bool: the n largest of a vector, of equal ones the first."""
+    if n < 1:
+        return torch.zeros_like(scores, dtype=torch.bool)
+    least = scores.kthvalue(scores.numel() - n + 1).values
+    larger, equal = scores > least, scores == least
+    return larger | (equal & (equal.cumsum(0) <= n - larger.sum()))
+
+
 def _best_lifted(scores: Tensor) -> Tensor:
-    """The scores with the best one, the first of equal ones, at infinity."""
-    return torch.where(ranks(scores) == 0, math.inf, scores)
+    """A vector with the best score, the first of equal ones, at infinity."""
+    lifted = scores.clone()
+    lifted[(scores == scores.max()).to(torch.uint8).argmax()] = math.inf
+    return lifted

@@ -94,11 +94,9 @@ class Regulariser:
 
 def _half_shrunk(weight: Tensor, reach: float) -> Tensor:
     """The proximal step of √|w|, of weights in any shape."""
-    size = weight.abs()
-    inverse = (size / 3).rsqrt_()
-    angle = (inverse * inverse).mul_(inverse).mul_(reach / 4).clamp_(max=1.0).acos_()
-    factor = angle.neg_().add_(torch.pi).mul_(2 / 3).cos_().add_(1.0).mul_(2 / 3)
-    return hardshrink(factor.mul_(weight), reach ** (2 / 3))  # what |w| = ³⁄₂ (rate·λ)^⅔ would become
+    cosine = weight.abs().rsqrt_().pow_(3).mul_(-(27**0.5) / 4 * reach).clamp_(min=-1.0)  # of π − φ
+    factor = cosine.acos_().mul_(2 / 3).cos_().add_(1.0)
+    return hardshrink(factor.mul_(weight).mul_(2 / 3), reach ** (2 / 3))  # ³⁄₂ (rate·λ)^⅔ would become that
 
 
 def _norms(weight: Tensor, grid: BlockGrid) -> Tensor:
