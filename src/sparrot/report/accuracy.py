@@ -39,6 +39,8 @@ def draw_accuracy(runs: Sequence[Run], everything: Sequence[Run]) -> Picture:
         )
         axes.grid(alpha=0.3)
         axes.set_ylim(bottom=0)
+        if all(point.sparsity == 0 for run in runs for point in run.points):
+            axes.set_xlim(-4, 100)
         legend_below(drawn.figure, axes)
     title = f"Accuracy against sparsity: {watched}"
     header = ["run", "method", "level", "sparsity %", label, "% loss"]

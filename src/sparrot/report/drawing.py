@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _LETTERS_A_ROW, _LETTERS_A_HANDLE = 100, 8  # of legends, at the size that they are drawn in
+_INCHES_A_ROW = 0.22
 
 Cell = str | float | int | None
 Rows = Sequence[Sequence[Cell]]
@@ -86,9 +87,14 @@ def styles() -> Iterator[tuple[str, str]]:
 
 
 def legend_below(figure: "Figure", axes: "Axes") -> None:
-    """A legend under the axes, where it hides nothing, in as many columns as fit side by side."""
+    """A legend under the axes, where it hides nothing, in as many columns as fit side by side.
+
+    The figure gets as much higher as the legend has rows, so that the axes keep their size.
+    """
     handles, labels = axes.get_legend_handles_labels()
     if not labels:
         return
     columns = max(1, min(len(labels), _LETTERS_A_ROW // (max(map(len, labels)) + _LETTERS_A_HANDLE)))
+    n_rows = -(-len(labels) // columns)
+    figure.set_figheight(figure.get_figheight() + (n_rows - 1) * _INCHES_A_ROW)
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)

@@ -9,6 +9,7 @@ from sparrot.report.drawing import COLOURS, Cell, Picture, canvas, legend_below,
 from sparrot.report.runs import Run
 
 _RECURRENT = ("lstm", "gru", "rnn")
+_LINES = {"a recurrent matrix": "-", "a linear matrix": "--"}
 
 
 def draw_schedule(runs: Sequence[Run]) -> Picture | None:
@@ -21,18 +22,21 @@ def draw_schedule(runs: Sequence[Run]) -> Picture | None:
     rows: list[list[Cell]] = []
     with canvas(4.8) as drawn:
         axes = drawn.axes
-        for run, (colour, _) in zip(told, styles(), strict=False):
-            level = run.points[-1].level
-            renewals = [row for row in run.renewals if row["level"] == level and "matrices" in row]
-            for name, line in zip(chosen[run.name], ("-", "--"), strict=False):
-                steps = [0, *(row["step"] for row in renewals), _last_step(run)]
-                shares = [0.0, *(100 * row["matrices"][name] for row in renewals)]
-                shares.append(shares[-1])
-                label = f"{run.treatment}, {name}"
-                axes.step(steps, shares, where="post", color=colour, linestyle=line, label=label)
+        for n, (run, (colour, marker)) in enumerate(zip(told, styles(), strict=False)):
+            axes.plot([], [], color=colour, marker=marker, label=str(run.treatment))
+            style = {"color": colour, "marker": marker, "markevery": (0.01 * (n % 10), 0.2)}
+            for kind, name in chosen[run.name].items():
+                steps, shares = _shares(run, name)
+                axes.step(steps, shares, where="post", linestyle=_LINES[kind], **style)
                 rows += [
                     [run.name, str(run.treatment), name, *pair] for pair in zip(steps, shares, strict=True)
                 ]
+        for kind, line in _LINES.items():
+            names = {found[kind] for found in chosen.values() if kind in found}
+            if names:
+                axes.plot(
+                    [], [], color="black", linestyle=line, label=kind if len(names) > 1 else names.pop()
+                )
         axes.set(
             title="Sparsity while training", xlabel="update", ylabel="weights dropped (%)", ylim=(0, 100)
         )
@@ -88,11 +92,20 @@ def draw_losses(run: Run) -> Picture | None:
     )
 
 
-def _watched_matrices(run: Run) -> list[str]:
+def _watched_matrices(run: Run) -> dict[str, str]:
     """The recurrent matrix in the middle of the network, and its last linear one, as far as it has them."""
     recurrent = [m.name for m in run.pruned_matrices if m.type in _RECURRENT and "recurrent" in m.name]
     linear = [m.name for m in run.pruned_matrices if m.type == "fc"]
-    return [*recurrent[len(recurrent) // 2 :][:1], *linear[-1:]]
+    found = recurrent[len(recurrent) // 2 :][:1], linear[-1:]
+    return {kind: names[0] for kind, names in zip(_LINES, found, strict=True) if names}
+
+
+def _shares(run: Run, name: str) -> tuple[list[int], list[float]]:
+    """Updates, from the first to the last, and the per cent of a matrix that was dropped from each on."""
+    level = run.points[-1].level
+    renewals = [row for row in run.renewals if row["level"] == level and "matrices" in row]
+    shares = [0.0, *(100 * row["matrices"][name] for row in renewals)]
+    return [0, *(row["step"] for row in renewals), _last_step(run)], [*shares, shares[-1]]
 
 
 def _losses(row: Mapping[str, Any], level: str) -> tuple[float | None, float | None]:
