@@ -1,16 +1,15 @@
 """Pruning for good: what is dropped stays zero to the end of training."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from sparrot.sparsity.bits import bits, kept_bits, without
+from sparrot.sparsity.bits import bits, kept_bits
 from sparrot.sparsity.blocks import BlockShape
 from sparrot.sparsity.criteria import Criterion, Evidence
 from sparrot.sparsity.dynamic import DynamicSparsity, MaskUpdate
@@ -137,7 +136,7 @@ class Pruning:
         """
         self._require_level(level)
         hooks = [
-            target.parameter.register_hook(partial(without, kept=self._kept_bits[target.name]))
+            target.parameter.register_post_accumulate_grad_hook(_keeping(self._kept_bits[target.name]))
             for target in self.targets
             if target.name in self._kept_bits and target.parameter.requires_grad
         ]
@@ -256,8 +255,7 @@ class Pruning:
         rates = rates_of(self._optimiser, [target.parameter for target in self.targets])
         with torch.no_grad():
             for target, rate in zip(self.targets, rates, strict=True):
-                shrunk = regulariser.shrunk(target.parameter, self.grids[target.name], rate)
-                target.parameter.copy_(shrunk)
+                regulariser.shrink(target.parameter, self.grids[target.name], rate)
 
     def _score(self, target: Target) -> Tensor:
         weight = target.parameter.detach()
@@ -294,6 +292,16 @@ class Pruning:
         n_weights = sum(target.parameter.numel() for target in targets)
         n_dropped = sum(self._masks[target.name].n_dropped_weights for target in targets)
         return n_dropped / n_weights if n_weights else 0.0
+
+
+def _keeping(kept: Tensor) -> Callable[[Tensor], None]:
+    """A hook that takes from a parameter the gradient of its dropped weights."""
+
+    def keep(parameter: Tensor) -> None:
+        assert parameter.grad is not None
+        bits(parameter.grad).bitwise_and_(kept)
+
+    return keep
 
 
 def _require_blocks(target: Target, block: BlockShape) -> None:

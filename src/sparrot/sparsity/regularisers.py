@@ -6,14 +6,14 @@ from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
-from torch.nn.functional import hardshrink, softshrink
+from torch.nn.functional import softshrink
 
 from sparrot.sparsity.blocks import BlockGrid
 
 Penalty: TypeAlias = Literal["group_lasso", "l1", "l_half"]
 Step: TypeAlias = Literal["proximal", "gradient"]
 
-_PART = 1 << 15  # weights whose intermediate results stay in the cache
+_PART = 1 << 16  # weights whose intermediate results stay in the cache
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ class Regulariser:
             case "l_half":
                 return self.strength * 0.5 * weight.sign() * (weight.abs() + self.epsilon).rsqrt()
 
-    def shrunk(self, weight: Tensor, grid: BlockGrid, rate: float) -> Tensor:
-        """The weights (rows, columns) after a proximal step.
+    def shrink(self, weight: Tensor, grid: BlockGrid, rate: float) -> None:
+        """A proximal step of the weights (rows, columns), in place.
 
         group_lasso   w_g · max(0, 1 − rate·λ / ‖w_g‖₂)
         l1            sign(w) · max(0, |w| − rate·λ)
@@ -78,25 +78,25 @@ class Regulariser:
                       |w| > ³⁄₂ (rate·λ)^⅔, and 0 elsewhere (Xu et al. 2012)
         """
         reach = rate * self.strength
+        parts = weight.split(max(1, _PART // weight.shape[1]))
         match self.penalty:
             case "group_lasso":
                 norms = _norms(weight, grid)
-                return grid.scaled(weight, torch.where(norms > reach, 1.0 - reach / norms, 0.0))
+                weight.copy_(grid.scaled(weight, torch.where(norms > reach, 1.0 - reach / norms, 0.0)))
             case "l1":
-                return softshrink(weight, reach)
+                for part in parts:
+                    part.copy_(softshrink(part, reach))
             case "l_half":
-                shrunk = torch.empty_like(weight, memory_format=torch.contiguous_format)
-                parts = zip(shrunk.view(-1).split(_PART), weight.flatten().split(_PART), strict=True)
-                for to, part in parts:
-                    to.copy_(_half_shrunk(part, reach))
-                return shrunk
+                for part in parts:
+                    _shrink_half(part, reach)
 
 
-def _half_shrunk(weight: Tensor, reach: float) -> Tensor:
-    """The proximal step of √|w|, of weights in any shape."""
-    cosine = weight.abs().rsqrt_().pow_(3).mul_(-(27**0.5) / 4 * reach).clamp_(min=-1.0)  # of π − φ
-    factor = cosine.acos_().mul_(2 / 3).cos_().add_(1.0)
-    return hardshrink(factor.mul_(weight).mul_(2 / 3), reach ** (2 / 3))  # ³⁄₂ (rate·λ)^⅔ would become that
+def _shrink_half(weight: Tensor, reach: float) -> None:
+    """The proximal step of √|w|, in place and in as few passes as torch needs; φ = ½ π − asin(cos φ)."""
+    cosine = weight.abs().rsqrt_().pow_(3).mul_(27**0.5 / 4 * reach).clamp_(max=1.0)
+    angle = torch.rsub(cosine.asin_(), torch.pi / 6, alpha=2 / 3)  # ½ π − (⅔ π − ⅔ φ)
+    weight.mul_(torch.rsub(angle.sin_(), 2 / 3, alpha=-2 / 3))
+    torch.hardshrink(weight, reach ** (2 / 3), out=weight)  # ³⁄₂ (rate·λ)^⅔ would become that
 
 
 def _norms(weight: Tensor, grid: BlockGrid) -> Tensor:
