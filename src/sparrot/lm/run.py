@@ -11,9 +11,11 @@ from sparrot.lm.config import LmConfig
 from sparrot.lm.export import export_lm
 from sparrot.lm.trainer import LmTrainer
 from sparrot.train.checkpoint import find_checkpoint
+from sparrot.train.denormals import without_denormals
 from sparrot.train.foretelling import forecast_table
 
 
+@without_denormals()
 def train_lm_run(config: LmConfig, folder: Path, *, resume: bool) -> Path:
     """Trains into `folder` and returns the path of the model file made of its best checkpoint.
 

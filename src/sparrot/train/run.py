@@ -9,12 +9,14 @@ from rich.table import Table
 from sparrot.atomic import atomic_write
 from sparrot.train.checkpoint import find_checkpoint
 from sparrot.train.config import Config
+from sparrot.train.denormals import without_denormals
 from sparrot.train.export import export
 from sparrot.train.foretelling import forecast_table
 from sparrot.train.loop import Trainer
 from sparrot.train.record import Record
 
 
+@without_denormals()
 def train_run(config: Config, folder: Path, *, resume: bool) -> Path:
     """Trains into `folder` and returns the path of the model file made of its best checkpoint.
 
