@@ -59,7 +59,7 @@ def main() -> None:
             off = abs(counted / parameters - 1)
             reason = None if off <= TOLERANCE else why.get(goal, UNEXPLAINED)
             goals.append(Goal(goal, 100 * TOLERANCE, 100 * off, "lower", "%", reason))
-    result = Result("python benchmarks/full_size.py", [1], rows, goals)
+    result = Result(f"python benchmarks/full_size.py --rounds {given.rounds}", [1], rows, goals)
     print(result.shown(as_json=given.json))
 
 
