@@ -38,7 +38,7 @@ def draw_accuracy(runs: Sequence[Run], everything: Sequence[Run]) -> Picture:
             title=f"Error against sparsity: {watched}", xlabel="weights and biases dropped (%)", ylabel=label
         )
         axes.grid(alpha=0.3)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.08 * max(factor * p.errors[run.metric] for run in runs for p in run.points))
         if all(point.sparsity == 0 for run in runs for point in run.points):
             axes.set_xlim(-4, 100)
         legend_below(drawn.figure, axes)

@@ -67,7 +67,7 @@ def _closer(run: Run, runs: Sequence[Run]) -> Iterator[Picture | Table]:
     yield draw_bars(run)
     yield from _if_any(draw_neurons([run, *(other for other in alike if other is not run)]))
     yield draw_map(run)
-    origin = dense_of(run, runs)
+    origin = dense_of(run, runs) if run.is_fine_tuned else None
     if origin is not None and origin is not run and _shape(origin) == _shape(run):
         yield draw_histograms(run, origin)
     yield from _if_any(draw_losses(run))

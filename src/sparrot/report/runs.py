@@ -89,10 +89,19 @@ class Run:
 
     @property
     def origin(self) -> str | None:
-        """The folder or checkpoint whose weights it started from, as its recipe names it."""
-        training = self.configuration if self.is_language else self.configuration["training"]
+        """The folder or checkpoint that it started or took thresholds from, as its recipe names it."""
         pruning = self.configuration.get("pruning") or {}
-        return training.get("init_from") or pruning.get("dense")
+        return self._started_from or pruning.get("dense")
+
+    @property
+    def is_fine_tuned(self) -> bool:
+        """Whether it started from the weights of another run."""
+        return self._started_from is not None
+
+    @property
+    def _started_from(self) -> str | None:
+        training = self.configuration if self.is_language else self.configuration["training"]
+        return training.get("init_from")
 
     @property
     def epochs(self) -> int:
