@@ -139,3 +139,6 @@ def lattice_divergences(
     isa: str | None = None,
 ) -> None:
     """Writes Σ KL(teacher ‖ student) over the nodes of each lattice and the gradient, as `lattice_losses`."""
+
+def shrink_half(weights: Tensor, reach: float, *, threads: int, isa: str | None = None) -> None:
+    """In place, w ← argmin_v (v − w)² / 2 + reach · √|v| of all weights, float32 of any shape."""

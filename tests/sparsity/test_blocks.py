@@ -80,6 +80,9 @@ def test_scaled_weights_are_those_times_the_value_of_their_block(grid: BlockGrid
     weights, blocks = torch.randn(grid.rows, grid.columns), torch.randn(grid.shape)
     assert torch.equal(grid.scaled(weights, blocks), weights * grid.expand(blocks))
     assert torch.equal(grid.scaled(weights.t().contiguous().t(), blocks), weights * grid.expand(blocks))
+    for in_place in (weights.clone(), weights.t().clone(memory_format=torch.contiguous_format).t()):
+        grid.scale(in_place, blocks)
+        assert torch.equal(in_place, weights * grid.expand(blocks))
 
 
 def test_tiles_take_a_matrix_in_any_memory_order():

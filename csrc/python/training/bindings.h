@@ -8,6 +8,7 @@ namespace sparrot {
 void BindBlockLstm(nanobind::module_& module);
 void BindBlockMatrix(nanobind::module_& module);
 void BindEdges(nanobind::module_& module);
+void BindHalfShrink(nanobind::module_& module);
 void BindLattice(nanobind::module_& module);
 
 }  // namespace sparrot

@@ -5,5 +5,6 @@ NB_MODULE(_training, module) {
   sparrot::BindBlockLstm(module);
   sparrot::BindBlockMatrix(module);
   sparrot::BindEdges(module);
+  sparrot::BindHalfShrink(module);
   sparrot::BindLattice(module);
 }

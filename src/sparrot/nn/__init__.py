@@ -4,6 +4,7 @@ from sparrot.nn.builder import Encoder as Encoder
 from sparrot.nn.builder import Front as Front
 from sparrot.nn.builder import Predictor as Predictor
 from sparrot.nn.builder import build_architecture as build_architecture
+from sparrot.nn.half_shrink import shrink_half as shrink_half
 from sparrot.nn.network import CtcNetwork as CtcNetwork
 from sparrot.nn.network import Network as Network
 from sparrot.nn.transducer import TransducerNetwork as TransducerNetwork

@@ -30,6 +30,7 @@ from sparrot.sparsity.ranking import joint_ranks as joint_ranks
 from sparrot.sparsity.ranking import n_kept as n_kept
 from sparrot.sparsity.ranking import ranks as ranks
 from sparrot.sparsity.regularisers import Regulariser as Regulariser
+from sparrot.sparsity.regularisers import shrink_half as shrink_half
 from sparrot.sparsity.schedules import CubicSchedule as CubicSchedule
 from sparrot.sparsity.scored import ScoredBlocks as ScoredBlocks
 from sparrot.sparsity.targets import Target as Target

@@ -104,6 +104,14 @@ class BlockGrid:
         by_gate = scaled.view(self.gates, -1, self.shape[1] * self.block.columns)
         return by_gate[:, : self.rows_per_gate, : self.columns].reshape(self.rows, self.columns)
 
+    def scale(self, weights: Tensor, blocks: Tensor) -> None:
+        """`scaled`, in place."""
+        tiles = self.tiles(weights)
+        if tiles.data_ptr() == weights.data_ptr():  # a view, since no block is cut by an edge
+            tiles.mul_(blocks[:, None, :, None])
+        else:
+            weights.copy_(self.scaled(weights, blocks))
+
     def tiles(self, weights: Tensor) -> Tensor:
         """The blocks themselves, edge blocks filled up with zeros.
 

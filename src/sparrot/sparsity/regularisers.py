@@ -1,6 +1,6 @@
 """Penalties that draw weights, or whole blocks of them, to zero."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
@@ -14,6 +14,20 @@ Penalty: TypeAlias = Literal["group_lasso", "l1", "l_half"]
 Step: TypeAlias = Literal["proximal", "gradient"]
 
 _PART = 1 << 16  # weights whose intermediate results stay in the cache
+
+
+def shrink_half(weight: Tensor, reach: float) -> None:
+    """In place, w ← argmin_v (v − w)² / 2 + reach · √|v|, of weights (rows, columns) (Xu et al. 2012).
+
+        ⅔ w (1 + cos(⅔ π − ⅔ φ)), cos φ = ¼ reach (|w| / 3)^−³⁄₂, where |w| > ³⁄₂ reach^⅔; 0 elsewhere
+
+    In as few passes as torch needs, with φ = ½ π − asin(cos φ).
+    """
+    for part in _parts(weight):
+        cosine = part.abs().rsqrt_().pow_(3).mul_(27**0.5 / 4 * reach).clamp_(max=1.0)
+        angle = torch.rsub(cosine.asin_(), torch.pi / 6, alpha=2 / 3)  # ½ π − (⅔ π − ⅔ φ)
+        part.mul_(torch.rsub(angle.sin_(), 2 / 3, alpha=-2 / 3))
+        torch.hardshrink(part, reach ** (2 / 3), out=part)  # ³⁄₂ reach^⅔ would become that
 
 
 @dataclass(frozen=True)
@@ -30,6 +44,7 @@ class Regulariser:
               w ← argmin_v ‖v − w‖² / 2 + rate · penalty(v), with the optimiser's rate.
     until:    the update before which it ends, as group lasso that guides a schedule does; None = never.
     epsilon:  of the slope of √|w|, which is infinite at 0: ½ · (|w| + ε)^−½ (our choice).
+    shrink_half: the proximal step of l_half; sparrot.nn has a compiled one.
     """
 
     penalty: Penalty
@@ -37,6 +52,7 @@ class Regulariser:
     step: Step = "proximal"
     until: int | None = None
     epsilon: float = 1e-4
+    shrink_half: Callable[[Tensor, float], None] = shrink_half
 
     def __post_init__(self) -> None:
         if self.penalty not in get_args(Penalty):
@@ -74,29 +90,24 @@ class Regulariser:
 
         group_lasso   w_g · max(0, 1 − rate·λ / ‖w_g‖₂)
         l1            sign(w) · max(0, |w| − rate·λ)
-        l_half        ⅔ w (1 + cos(⅔ π − ⅔ φ)), cos φ = ¼ rate·λ (|w| / 3)^−³⁄₂, where
-                      |w| > ³⁄₂ (rate·λ)^⅔, and 0 elsewhere (Xu et al. 2012)
+        l_half        `shrink_half`
         """
         reach = rate * self.strength
-        parts = weight.split(max(1, _PART // weight.shape[1]))
         match self.penalty:
             case "group_lasso":
                 norms = _norms(weight, grid)
-                weight.copy_(grid.scaled(weight, torch.where(norms > reach, 1.0 - reach / norms, 0.0)))
+                grid.scale(weight, torch.where(norms > reach, 1.0 - reach / norms, 0.0))
             case "l1":
-                for part in parts:
+                for part in _parts(weight):
                     part.copy_(softshrink(part, reach))
             case "l_half":
-                for part in parts:
-                    _shrink_half(part, reach)
+                self.shrink_half(weight, reach)
 
 
-def _shrink_half(weight: Tensor, reach: float) -> None:
-    """The proximal step of √|w|, in place and in as few passes as torch needs; φ = ½ π − asin(cos φ)."""
-    cosine = weight.abs().rsqrt_().pow_(3).mul_(27**0.5 / 4 * reach).clamp_(max=1.0)
-    angle = torch.rsub(cosine.asin_(), torch.pi / 6, alpha=2 / 3)  # ½ π − (⅔ π − ⅔ φ)
-    weight.mul_(torch.rsub(angle.sin_(), 2 / 3, alpha=-2 / 3))
-    torch.hardshrink(weight, reach ** (2 / 3), out=weight)  # ³⁄₂ (rate·λ)^⅔ would become that
+def _parts(weight: Tensor) -> tuple[Tensor, ...]:
+    """Rows of a matrix, as many as the cache holds."""
+    parts: tuple[Tensor, ...] = weight.split(max(1, _PART // weight.shape[1]))
+    return parts
 
 
 def _norms(weight: Tensor, grid: BlockGrid) -> Tensor:

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from sparrot.nn.half_shrink import shrink_half
 from sparrot.sparsity import (
     AtOnce,
     BlockShape,
@@ -115,7 +116,7 @@ class PruningConfig(Section):
         regulariser = None
         if self.penalty is not None and self.strength is not None:
             until = method.end if self.penalise == "until_end" else None
-            regulariser = Regulariser(self.penalty, self.strength, self.step, until)
+            regulariser = Regulariser(self.penalty, self.strength, self.step, until, shrink_half=shrink_half)
         return PruningOptions(regulariser, (*self.exclude, *exclude))
 
     def _exact(self, growth: AtOnce | Rounds | Gradual) -> ExactPruning:
