@@ -68,6 +68,12 @@ def test_there_is_no_slope_at_zero(penalty):
     assert torch.equal(shrunk(Regulariser(penalty, 0.3), torch.zeros(4, 4), grid, 0.1), torch.zeros(4, 4))
 
 
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_no_rate_moves_no_weight(penalty):
+    grid, weight = GRIDS[2], torch.tensor([[0.0, 1.0, -0.5, 0.0]] * 4)
+    assert torch.equal(shrunk(Regulariser(penalty, 0.3), weight, grid, 0.0), weight)
+
+
 @pytest.mark.parametrize("reach", [0.01, 0.3, 2.0])
 @pytest.mark.parametrize("penalty", ["l1", "l_half"])
 def test_a_proximal_step_of_single_weights_minimises(penalty, reach):

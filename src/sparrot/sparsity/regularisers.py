@@ -93,6 +93,8 @@ class Regulariser:
         l_half        `shrink_half`
         """
         reach = rate * self.strength
+        if reach == 0.0:  # as a schedule may end; the formulas divide nothing by nothing there
+            return
         match self.penalty:
             case "group_lasso":
                 norms = _norms(weight, grid)
