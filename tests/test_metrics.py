@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparrot.metrics import BootstrapInterval, ErrorCounts, count_errors, paired_bootstrap, total
+from sparrot.metrics import (
+    BootstrapInterval,
+    ErrorCounts,
+    correct_words,
+    count_errors,
+    paired_bootstrap,
+    total,
+)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +49,20 @@ def test_the_errors_are_the_edit_distance(reference: str, hypothesis: str):
     assert counts.character_errors == edit_distance(reference, hypothesis)
     assert counts.words + counts.insertions - counts.deletions == len(hypothesis.split())
     assert (counts.words, counts.characters) == (len(reference.split()), len(reference))
+
+
+@settings(deadline=None)
+@given(TEXT, TEXT)
+def test_the_right_words_are_those_without_an_edit(reference: str, hypothesis: str):
+    counts, right = count_errors(reference, hypothesis), correct_words(reference, hypothesis)
+    assert len(right) == len(hypothesis.split())
+    assert sum(right) == counts.words - counts.substitutions - counts.deletions
+
+
+def test_right_words_found_by_hand():
+    assert correct_words("a b c d", "a  x c e d") == [True, False, True, False, True]
+    assert correct_words("a", "") == correct_words("", "") == []
+    assert correct_words("", "a") == [False]
 
 
 def edit_distance(a: str | list[str], b: str | list[str]) -> int:

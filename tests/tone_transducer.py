@@ -86,9 +86,13 @@ def write_tone_transducer(
     *,
     bidirectional: bool = False,
     chunk_frames: int = CHUNK,
+    doubt: float = 0.0,
     large: dict[str, Any] | None = None,
 ) -> Path:
-    """Writes the model file and returns its path; `large` are further fields of that level."""
+    """Writes the model file and returns its path.
+
+    doubt: taken from the log-odds of every letter; large: further fields of that level.
+    """
     made = architecture(kind, bidirectional=bidirectional)
     description = ModelDescription(
         architecture=made,
@@ -107,6 +111,7 @@ def write_tone_transducer(
         name="tone transducer",
     )
     weights = parameters(kind, bidirectional=bidirectional)
+    weights["output.bias"][1:] -= doubt
     without_c = np.ones(weights["encoder_output.weight"].shape, np.bool_)
     without_c[SYMBOLS.index("c")] = False
     levels = [

@@ -84,6 +84,21 @@ def count_errors(reference: str, hypothesis: str) -> ErrorCounts:
     )
 
 
+def correct_words(reference: str, hypothesis: str) -> list[bool]:
+    """Of every word of the hypothesis, whether it is right: one that `count_errors` finds no edit of."""
+    import jiwer
+
+    heard = hypothesis.split()
+    right = [False] * len(heard)
+    for chunks in jiwer.process_words(" ".join(reference.split()), " ".join(heard)).alignments:
+        for chunk in chunks:
+            if chunk.type == "equal":
+                right[chunk.hyp_start_idx : chunk.hyp_end_idx] = [True] * (
+                    chunk.hyp_end_idx - chunk.hyp_start_idx
+                )
+    return right
+
+
 def total(counts: Sequence[ErrorCounts]) -> ErrorCounts:
     """The sum of the counts."""
     return sum(counts, ErrorCounts())

@@ -20,6 +20,7 @@ VERBS = {
     "data": "Turn corpora into manifests, and check them.",
     "train": "Train a recogniser from a recipe.",
     "eval": "Measure every level of a model on a manifest.",
+    "calibrate": "Find what every level decodes with best, and keep it in the model file.",
     "lm": "Train and use recurrent language models of words.",
     "report": "Draw the papers' tables and figures from training runs.",
     "bench": "Time every level of a model, also beside other libraries.",

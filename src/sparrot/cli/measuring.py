@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sparrot.corpora.manifest import Utterance
     from sparrot.engine import DecodingOptions
+    from sparrot.engine.calibration import LevelCalibration
     from sparrot.engine.evaluation import LevelResult
     from sparrot.engine.switching import Switching, SwitchingResult
     from sparrot.model_file import ModelFile
@@ -61,6 +62,20 @@ def measure(
     utterances = _utterances(file, on)
     with _progress(len(levels) * len(utterances)) as after_each:
         return [evaluate_level(file, level, utterances, options, after_each) for level in levels]
+
+
+def calibrate_levels(
+    file: "ModelFile", on: str, levels: Sequence[str], options: "DecodingOptions"
+) -> "list[LevelCalibration]":
+    """What levels decode with best on a set, with progress on stderr.
+
+    on: see `measure`.
+    """
+    from sparrot.engine.calibration import N_HEARD, calibrate_level
+
+    utterances = _utterances(file, on)
+    with _progress(N_HEARD * len(levels) * len(utterances)) as after_each:
+        return [calibrate_level(file, level, utterances, options, after_each) for level in levels]
 
 
 def measure_switching(

@@ -64,6 +64,8 @@ class LevelDescription:
     parameters:       weights that it keeps, biases counted.
     measured:         accuracy by data set: `wer` and `cer` (1 = 100 %) over `words` words.
     blank_penalty:    subtracted from the blank's log-probability before the search.
+    emission_delay_s: subtracted from the times of tokens.
+    confidence_temperature: see `sparrot.engine.words.confidence`.
     """
 
     name: str
@@ -76,6 +78,15 @@ class LevelDescription:
     blank_penalty: float = 0.0
     emission_delay_s: float = 0.0
     confidence_temperature: float = 1.0
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a level decodes with beside its weights, and how accurate that is; see `LevelDescription`."""
+
+    blank_penalty: float
+    confidence_temperature: float
+    measured: Measured
 
 
 @dataclass(frozen=True)

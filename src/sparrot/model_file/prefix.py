@@ -1,12 +1,11 @@
 """Rewriting a file's header over the unchanged beginning of its data."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from sparrot.atomic import atomic_write
 from sparrot.model_file.contents import Contents, check_description, file_header
-from sparrot.model_file.description import FileDescription, LevelDescription, Measured
+from sparrot.model_file.description import FileDescription, LevelDescription
 from sparrot.model_file.source import Source
 from sparrot.model_file.stop_data import read_stop
 
@@ -15,14 +14,6 @@ def without_denser(file: FileDescription, level: LevelDescription) -> FileDescri
     """The description of a file that ends with `level`."""
     levels = tuple(other for other in file.levels if other.stop <= level.stop)
     return replace(file, stops=file.stops[: level.stop + 1], levels=levels)
-
-
-def with_accuracies(file: FileDescription, measured: Mapping[str, Measured]) -> FileDescription:
-    """The description with accuracies added or replaced, by level and data set."""
-    levels = tuple(
-        replace(level, measured={**level.measured, **measured.get(level.name, {})}) for level in file.levels
-    )
-    return replace(file, levels=levels)
 
 
 def write_prefix(path: Path | str, source: Source, contents: Contents, file: FileDescription) -> None:

@@ -1,14 +1,22 @@
 """Reading a model file: what it says of itself, and the parameters of any level that it holds."""
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from sparrot.model_file.contents import Contents, read_contents
-from sparrot.model_file.description import LevelDescription, Measured, ModelDescription, Stop
+from sparrot.model_file.description import (
+    Calibration,
+    FileDescription,
+    LevelDescription,
+    Measured,
+    ModelDescription,
+    Stop,
+)
 from sparrot.model_file.errors import FormatError
 from sparrot.model_file.layout import MatrixLayout
-from sparrot.model_file.prefix import with_accuracies, without_denser, write_prefix
+from sparrot.model_file.prefix import without_denser, write_prefix
 from sparrot.model_file.source import Source
 from sparrot.model_file.stop_data import Allocate, StopData, aligned_memory, read_stop
 from sparrot.model_file.stops import unpack_stops
@@ -153,7 +161,7 @@ class ModelFile:
 
         Raises: FormatError if the copied bytes are damaged; ValueError if there is no level of that name.
         """
-        self._write_prefix(path, self.named_level(level), {})
+        self._write_prefix(path, without_denser(self._contents.file, self.named_level(level)))
 
     def _read(self, stop: int) -> dict[str, Float32]:
         file = self._contents.file
@@ -166,10 +174,7 @@ class ModelFile:
             array.flags.writeable = False
         return parameters
 
-    def _write_prefix(
-        self, path: Path | str, level: LevelDescription, measured: Mapping[str, Measured]
-    ) -> None:
-        file = with_accuracies(without_denser(self._contents.file, level), measured)
+    def _write_prefix(self, path: Path | str, file: FileDescription) -> None:
         try:
             write_prefix(path, self._source, self._contents, file)
         except FormatError as error:
@@ -200,11 +205,42 @@ def with_measured(path: Path | str, measured: Mapping[str, Measured]) -> None:
 
     Raises: ValueError if the file has no such level, was cut, or an accuracy is not {wer, cer, words}.
     """
+
+    def added(level: LevelDescription) -> LevelDescription:
+        return replace(level, measured={**level.measured, **measured.get(level.name, {})})
+
+    _rewrite(path, measured, added)
+
+
+def with_calibration(path: Path | str, calibrations: Mapping[str, Calibration]) -> None:
+    """Nothing; puts calibrations, by level, into a model file's header, in place of all that was measured.
+
+    Raises: ValueError if the file has no such level, was cut, or a value cannot be in a model file.
+    """
+
+    def calibrated(level: LevelDescription) -> LevelDescription:
+        if level.name not in calibrations:
+            return level
+        given = calibrations[level.name]
+        return replace(
+            level,
+            blank_penalty=given.blank_penalty,
+            confidence_temperature=given.confidence_temperature,
+            measured=given.measured,
+        )
+
+    _rewrite(path, calibrations, calibrated)
+
+
+def _rewrite(
+    path: Path | str, names: Iterable[str], changed: Callable[[LevelDescription], LevelDescription]
+) -> None:
+    """Nothing; writes the file at `path` anew with other descriptions of its levels."""
     file = ModelFile.open(path)
     file.require_whole()
-    for name in measured:
+    for name in names:
         file.named_level(name)
-    file._write_prefix(path, file.levels[0], measured)
+    file._write_prefix(path, replace(file._contents.file, levels=tuple(map(changed, file.levels))))
 
 
 def _list(levels: Iterable[LevelDescription]) -> str:
