@@ -45,7 +45,7 @@ def test_a_result_is_written_with_its_goals_and_machine(tmp_path):
 
 
 def test_a_run_of_another_recipe_is_not_published(tmp_path, monkeypatch):
-    train = runpy.run_path(str(ROOT / "recipes" / "results.py"))["train"]
+    train = runpy.run_path(str(ROOT / "recipes" / "measuring.py"))["train"]
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / "digits").mkdir(parents=True)
     (tmp_path / "recipes").mkdir()

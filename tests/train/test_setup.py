@@ -75,6 +75,26 @@ def test_a_dynamic_run_starts_at_the_dense_weights_exactly(corpus, tmp_path, den
         assert torch.equal(before, weights[name])
 
 
+@pytest.mark.parametrize("changes", [{}, {"sparsity": tiny.SPARSE}])
+def test_a_wider_run_starts_with_nearly_the_output_of_a_narrow_one(corpus, tmp_path, dense, changes):
+    """Noise in the copies moves it, by less than drawing the network anew would."""
+    config = from_dense(corpus, tmp_path, {"encoder.cells": 32, "encoder.fc": [16], "seed": 9, **changes})
+    earlier = earlier_run(config)
+    setup = new_setup(config, earlier)
+    frames = torch.randn(1, 40, 12, generator=torch.Generator().manual_seed(3))
+    narrow, wide, again, drawn = (
+        network.eval()(frames, torch.tensor([40]))[0]
+        for network in (
+            new_network(dense[0], None),
+            new_network(setup, earlier),
+            new_network(setup, earlier),
+            new_network(setup, None),
+        )
+    )
+    assert torch.equal(wide, again)
+    assert (wide - narrow).abs().max() < 0.3 * (drawn - narrow).abs().max()
+
+
 def test_a_run_goes_on_without_the_one_it_started_from(corpus, tmp_path, dense):
     config = from_dense(corpus, tmp_path)
     Trainer.new(config, tmp_path / "run").save(tmp_path / "run" / "last.pt")

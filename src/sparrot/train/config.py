@@ -165,7 +165,9 @@ class TrainingConfig(Section):
         description="Evaluate and export a moving average of the parameters, with this weight of the past.",
     )
     init_from: str | None = Field(
-        default=None, description="Run folder or checkpoint whose weights training starts from."
+        default=None,
+        description="Run folder or checkpoint whose weights training starts from. Its recurrent and fully "
+        "connected layers may be narrower by a whole factor.",
     )
     ctc_share: float = Field(
         default=0.0, ge=0, lt=1, description="Share of CTC in the loss of a transducer's encoder."

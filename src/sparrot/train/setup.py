@@ -12,6 +12,7 @@ from torch import nn
 from sparrot.architecture import AnyArchitecture, Architecture, Transducer
 from sparrot.corpora.sources import read_sources
 from sparrot.nn import TransducerNetwork, build_architecture
+from sparrot.nn.widening import can_widen, widened
 from sparrot.sparsity import (
     AnySparsity,
     BlockShape,
@@ -72,8 +73,16 @@ def new_network(setup: Setup, earlier: Checkpoint | None) -> AnyNetwork:
     torch.manual_seed(setup.config.seed)
     network = build_network(setup.architecture, setup.config, tuple(levels_of(setup.config)))
     if earlier is not None:
-        network.start_from(earlier.weights, tuple(levels_of(earlier.setup.config)))
+        network.start_from(_weights_for(setup, earlier), tuple(levels_of(earlier.setup.config)))
     return network
+
+
+def _weights_for(setup: Setup, earlier: Checkpoint) -> Mapping[str, torch.Tensor]:
+    """The weights of an earlier run, widened if this run's network is a wider one."""
+    narrow, wide = earlier.setup.architecture, setup.architecture
+    if narrow == wide or not can_widen(narrow, wide):
+        return earlier.weights
+    return widened(earlier.weights, narrow, wide, torch.Generator().manual_seed(setup.config.seed))
 
 
 def goes_on_sparse(config: Config, earlier: Checkpoint | None) -> bool:
@@ -209,11 +218,14 @@ def _require_like(earlier: Setup, setup: Setup) -> None:
 
 
 def _can_start_from(architecture: AnyArchitecture, earlier: AnyArchitecture) -> bool:
-    """Whether weights of `earlier` fit: all of them, or the encoder of a CTC network into a transducer."""
+    """Whether weights of `earlier` fit, or can be made to.
+
+    All of them do, or the encoder of a CTC network does into a transducer; or they can be widened.
+    """
     if isinstance(architecture, Transducer) and isinstance(earlier, Architecture):
         own, layers = architecture.encoder, earlier.layers[:-1]
         return own.input_width == earlier.input_width and own.layers[: len(layers)] == layers
-    return architecture == earlier
+    return architecture == earlier or can_widen(earlier, architecture)
 
 
 def _left_behind(network: nn.Module) -> tuple[str, ...]:
