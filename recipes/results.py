@@ -19,20 +19,17 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from measuring import RESULTS, RUNS, Decoding, Recipe, calibrated, described, measured, sparrot, train
+
 from sparrot.atomic import atomic_write
 from sparrot.corpora.manifest import read_manifest
-from sparrot.lm.config import LmConfig
 from sparrot.model_file import ModelFile
 from sparrot.report.figures import draw_levels
 from sparrot.report.results import Goal, Result, reasons
-from sparrot.train.config import Config
-from sparrot.train.recipe import load_as, parse_as
 
-RUNS, RESULTS = Path("runs"), Path("results")
 FIRST_DENSE_WER = 71.12  # of recipes/games-rnnt-dense.yaml when it had 16 epochs
 
 
@@ -126,18 +123,19 @@ def weights(why: dict[str, str]) -> None:
 def transducer(why: dict[str, str]) -> None:
     """Lines of games, by CTC and by a transducer, dense and at three levels: streamed, on half of dev, tune.
 
-    The goal of level large is the word error rate of the first dense transducer, less 5 % of it.
+    The goal of level large is the word error rate of the first dense transducer, less 5 % of it; both goals
+    are for greedy search with calibrated levels.
     """
     beam, switching = Decoding("beam", ("--decoder", "beam")), Decoding("", ("--switch-every", "0.5..2"))
     rows = [row for kind in ("ctc", "rnnt") for row in measured(f"games-{kind}-dense", "dev")]
     rows += [row for kind in ("ctc", "rnnt") for row in measured(f"games-{kind}", "dev", None, switching)]
     greedy = [row for row in rows if row["method"] == "games-rnnt" and row["level"] != "switching"]
     codes = measured("games-rnnt", "dev", "int8")
-    rows += (
-        codes + measured("games-rnnt-dense", "dev", None, beam) + measured("games-rnnt", "dev", None, beam)
-    )
+    rows += codes
+    for run in ("games-rnnt-dense", "games-rnnt"):
+        rows += measured(run, "dev", None, beam) + calibrated(run) + calibrated(run, beam)
     wer = {(row["method"], row["level"]): row["value"] for row in rows if row["metric"] == "wer"}
-    large, small = wer["games-rnnt", "large"], wer["games-rnnt", "small"]
+    large, small = (wer["games-rnnt, calibrated", level] for level in ("large", "small"))
     required = {
         "transducer.large.wer": (round(0.95 * FIRST_DENSE_WER, 2), large, "%"),
         "transducer.small.relative": (1.08, small / large, ""),
@@ -168,7 +166,7 @@ def an4_methods(why: dict[str, str]) -> None:
     publish("an4-methods", rows, goals)
 
 
-def run_of(method: str) -> "tuple[str, Recipe]":
+def run_of(method: str) -> tuple[str, Recipe]:
     """The run of a method on AN4, and what makes it; the recipe as it stands is that of gradual pruning."""
     pruning = LARGER_BLOCKS[method] if method in LARGER_BLOCKS else METHODS[method][1]
     if not pruning:
@@ -299,126 +297,6 @@ def more_errors(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> in
     return max(new - old for old, new in zip(*errors, strict=True))
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """A recipe with keys overridden, `section.key=value`."""
-
-    name: str
-    overrides: tuple[str, ...] = ()
-
-
-def train(run: str, recipe: Recipe | None = None) -> ModelFile:
-    """The model of a run, trained unless it is complete; the recipe is that of its name if none is given.
-
-    Raises ValueError if the run is not of the recipe as it is now.
-    """
-    recipe = recipe or Recipe(run)
-    folder, path = RUNS / run, Path(f"recipes/{recipe.name}.yaml")
-    if not (folder / "model.sparrot").exists():
-        resume = ["--resume"] if (folder / "last.pt").exists() else []
-        changes = [part for override in recipe.overrides for part in ("--set", override)]
-        verb = ("lm", "train") if is_of_words(path) else ("train",)
-        sparrot(*verb, str(path), "--out", str(folder), *changes, *resume)
-    model = ModelFile.open(folder / "model.sparrot")
-    kind: type[LmConfig] | type[Config] = LmConfig if is_of_words(path) else Config
-    given = load_as(kind, path, recipe.overrides)
-    if parse_as(kind, model.description.configuration, f"of {folder}") != given:
-        raise ValueError(
-            f"the run {folder} was not made by {path} as it is now; move it away, or bring the recipe back"
-        )
-    return model
-
-
-def is_of_words(recipe: Path) -> bool:
-    """Whether a recipe is one of `sparrot lm train`, as its head says."""
-    return "sparrot lm train" in recipe.read_text(encoding="utf-8").partition("\nname: ")[0]
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """What `sparrot eval` is told beside the set; `name` tells it from others of the same recipe."""
-
-    name: str = ""
-    options: tuple[str, ...] = ()
-
-
-GREEDY = Decoding()
-
-
-def measured(
-    run: str,
-    on: str,
-    dtype: str | None = None,
-    decoding: Decoding = GREEDY,
-    recipe: Recipe | None = None,
-) -> list[dict[str, Any]]:
-    """Rows of one run on a test set; trains it first unless it is complete.
-
-    dtype: of the weights, bf16 or int8, exported with the errors on dev in view; None is float32 as trained.
-    """
-    model = train(run, recipe)
-    names = [part for part in (run, dtype, decoding.name) if part]
-    name = "-".join(names).replace(" ", "-")
-    kept = RESULTS / "decoded" / f"{name}-{on}.json"
-    if not kept.exists():  # a test set is decoded once
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        source = RUNS / run
-        if dtype is not None:
-            source = RUNS / run / f"{dtype}.sparrot"
-            whole = str(RUNS / run / "model.sparrot")
-            sparrot("export", whole, "--weights", dtype, "--output", str(source))
-        hypotheses = str(kept.with_suffix(".jsonl"))
-        options = [*decoding.options, *([] if decoding.name else ["--write"])]
-        found = sparrot("eval", str(source), "--on", on, "--json", "--hypotheses", hypotheses, *options)
-        with atomic_write(kept) as file:
-            file.write(found.encode())
-    told = json.loads(kept.read_text())
-    dropped = {level.name: level.overall_sparsity for level in model.levels}
-    shared = described(run, on, model) | {"method": ", ".join(names)}
-    levels = told["levels"]
-    rows = [row for level in levels for row in level_rows(shared, level, dropped[level["level"]])]
-    if "switching" in told:
-        of_no_level = {"level": "switching", "parameters": None, "bytes": None}
-        switched = level_rows(shared, {**levels[0], **told["switching"]}, None)
-        rows += [{**row, **of_no_level} for row in switched]
-    return rows
-
-
-def described(run: str, on: str, model: ModelFile) -> dict[str, Any]:
-    """What every row of a run on a set says."""
-    return {
-        "method": run,
-        "set": on,
-        "seed": model.description.configuration["seed"],
-        "model_commit": model.description.provenance["commit"],
-        "training_minutes": minutes(RUNS / run),
-    }
-
-
-def level_rows(shared: dict[str, Any], level: dict[str, Any], sparsity: float | None) -> list[dict[str, Any]]:
-    """A row a metric for one level, which drops the share `sparsity` of all parameters."""
-    described = {
-        **shared,
-        "level": level["level"],
-        "sparsity": None if sparsity is None else round(sparsity, 4),
-        "parameters": level["parameters"],
-        "bytes": level["bytes"],
-        "words": level["words"],
-        "spread": None,
-        "published": None,
-    }
-    figures = {"wer": (100 * level["wer"], "%"), "cer": (100 * level["cer"], "%"), "rtf": (level["rtf"], "")}
-    return [
-        {**described, "metric": m, "value": round(v, 4), "unit": unit} for m, (v, unit) in figures.items()
-    ]
-
-
-def minutes(folder: Path) -> float:
-    """Wall time of a run, from its record."""
-    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return float(next(row["minutes"] for row in reversed(rows) if row["event"] in ("dev", "valid")))
-
-
 def publish(name: str, rows: list[dict[str, Any]], goals: list[Goal], title: str | None = None) -> None:
     """Writes result.json, and the figure of the levels under its title, if it is given one."""
     command = f"python recipes/results.py {name}"
@@ -426,12 +304,6 @@ def publish(name: str, rows: list[dict[str, Any]], goals: list[Goal], title: str
     Result(command, seeds, rows, goals).write(RESULTS / name / "result.json")
     if title is not None:
         draw_levels(rows, title, RESULTS / name / "levels.png")
-
-
-def sparrot(*arguments: str) -> str:
-    """What `sparrot ARGUMENTS` prints; its progress goes to the terminal."""
-    command = [sys.executable, "-m", "sparrot", *arguments]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 if __name__ == "__main__":
