@@ -458,8 +458,24 @@ def test_a_run_goes_on_with_its_own_configuration_only(corpus, tmp_path):
     config = tiny.config(corpus)
     Trainer.new(config, tmp_path).save(tmp_path / "last.pt")
     assert Trainer.resumed(tiny.config(corpus), tmp_path).position == Position()
-    with pytest.raises(ValueError, match=r"cannot resume .*: its configuration differs from the one given"):
-        Trainer.resumed(tiny.config(corpus, {"training.epochs": 3}), tmp_path)
+    other = tiny.config(corpus, {"training.epochs": 3, "encoder.cells": 32, "training.threads": 2})
+    told = (
+        r"cannot resume .*: its configuration differs from the one given in encoder.cells, training.epochs;"
+    )
+    with pytest.raises(ValueError, match=told):
+        Trainer.resumed(other, tmp_path)
+
+
+def test_a_run_goes_on_with_the_threads_of_another_machine(corpus, tmp_path):
+    Trainer.new(tiny.config(corpus), tmp_path).save(tmp_path / "last.pt")
+    before = torch.get_num_threads()
+    try:
+        moved = tiny.config(corpus, {"training.threads": 2, "training.checkpoint_minutes": 1.0})
+        Trainer.resumed(moved, tmp_path).save(tmp_path / "last.pt")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert load_checkpoint(tmp_path / "last.pt").setup.config.training.threads == 2
 
 
 def test_threads_are_those_of_the_recipe(corpus, tmp_path):

@@ -25,6 +25,7 @@ from sparrot.train.checkpoint import find_checkpoint
 from sparrot.train.interrupt import Interrupt
 from sparrot.train.log import append_row, forget_after
 from sparrot.train.losses import counted, means
+from sparrot.train.resuming import require_same_recipe
 
 VALID_BATCH = 10  # stretches that are measured side by side: a text of few words is cut into fewer
 
@@ -70,11 +71,7 @@ class LmTrainer:
     def resumed(cls, config: LmConfig, folder: Path) -> "LmTrainer":
         """The run in `folder` as its last checkpoint left it; ValueError if it is of another recipe."""
         checkpoint = load_lm_checkpoint(folder / "last.pt")
-        if checkpoint.config != config:
-            raise ValueError(
-                f"cannot resume {folder}: its configuration differs from the one given; resume with the same "
-                "recipe and overrides, or train into another folder"
-            )
+        require_same_recipe(folder, checkpoint.config, config)
         trainer = cls(config, folder, checkpoint.tokens)
         trainer.network.load_state_dict(checkpoint.network)
         trainer.optimiser.load_state_dict(checkpoint.optimiser)

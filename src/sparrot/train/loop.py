@@ -32,6 +32,7 @@ from sparrot.train.losses import counted
 from sparrot.train.optimisation import make_optimiser, rate_factor, set_rate
 from sparrot.train.prefetch import prefetched
 from sparrot.train.record import Record
+from sparrot.train.resuming import require_same_recipe
 from sparrot.train.setup import (
     earlier_run,
     goes_on_sparse,
@@ -75,18 +76,15 @@ class Trainer:
     def resumed(cls, config: Config, folder: Path) -> "Trainer":
         """The run in `folder` as its last checkpoint left it.
 
-        Raises ValueError if the configuration or the training data is not what it was.
+        Raises ValueError if the configuration or the training data is not what it was; the threads and
+        the minutes between checkpoints may change.
         """
         checkpoint = load_checkpoint(folder / "last.pt")
-        if checkpoint.setup.config != config:
-            raise ValueError(
-                f"cannot resume {folder}: its configuration differs from the one given; resume with the same "
-                "recipe and overrides, or train into another folder"
-            )
+        require_same_recipe(folder, checkpoint.setup.config, config)
         levels = tuple(levels_of(config))
         network = build_network(checkpoint.setup.architecture, config, levels)
         network.load_state_dict(checkpoint.network)
-        trainer = cls(checkpoint.setup, folder, network)
+        trainer = cls(replace(checkpoint.setup, config=config), folder, network)
         if trainer.data.fingerprint() != checkpoint.data:
             raise ValueError(
                 f"cannot resume {folder}: the utterances of {', '.join(config.data.train)} are not those it "
