@@ -120,6 +120,15 @@ def test_perplexity_of_a_network_that_knows_nothing_is_the_number_of_tokens():
 # Runs
 
 
+def test_levels_have_dropout_of_their_own(texts, tmp_path):
+    sparse = LEVELS | {"dropout": {"small": 0.25}}
+    trainer = LmTrainer.new(config(texts, sparsity=sparse, dropout=0.5), tmp_path)
+    dropout, values = trainer.network.dropout.train(), torch.ones(1 << 16)
+    for level, p in (("small", 0.25), ("large", 0.5)):
+        with trainer.sparsity.at(level):
+            assert float((dropout(values) == 0).float().mean()) == pytest.approx(p, abs=0.02)
+
+
 def test_a_model_learns_and_the_engine_says_what_torch_says(texts, tmp_path):
     trainer = trained(texts, tmp_path / "run", sparsity=LEVELS)
     rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]

@@ -12,6 +12,7 @@ from torch import nn
 from sparrot.architecture import AnyArchitecture, Architecture, Transducer
 from sparrot.corpora.sources import read_sources
 from sparrot.nn import TransducerNetwork, build_architecture
+from sparrot.nn.dropout import Dropout
 from sparrot.nn.widening import can_widen, widened
 from sparrot.sparsity import (
     AnySparsity,
@@ -102,11 +103,14 @@ def make_sparsity(
 ) -> DynamicSparsity:
     """The levels of a run of `n_steps` updates; without configuration, one dense level.
 
-    seed: of the passes that are drawn.
+    seed: of the passes that are drawn. The network's dropout learns what each level wants of it.
     """
     if config is None:
         dense = Levels(**{DENSE: {}})
         return DynamicSparsity(network, dense, block=BlockShape(1, 1), schedule=CubicSchedule(0, 1))
+    for module in network.modules():
+        if isinstance(module, Dropout):
+            module.give_levels({level: config.dropout.get(level, module.p) for level in config.levels})
     return DynamicSparsity(
         network,
         Levels(**config.levels),

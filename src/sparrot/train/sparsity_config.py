@@ -72,6 +72,11 @@ class SparsityConfig(Section):
     distillation: float = Field(
         default=0.5, ge=0, le=1, description="Share of the full model's output in the loss."
     )
+    dropout: dict[str, float] = Field(
+        default={},
+        description="Level → probability of dropout in its passes, in place of the model's `dropout`: a "
+        "sparse level has fewer weights to overfit with.",
+    )
     sample: Literal["levels", "path"] | None = Field(
         default=None,
         description="Passes of an update beside the full model's and the sparsest level's: null, all levels; "
@@ -107,6 +112,14 @@ class SparsityConfig(Section):
         BlockShape.parse(block)
         return block
 
+    @field_validator("dropout")
+    @classmethod
+    def _are_probabilities(cls, dropout: dict[str, float]) -> dict[str, float]:
+        wrong = {level: p for level, p in dropout.items() if not 0.0 <= p < 1.0}
+        if wrong:
+            raise ValueError(f"a probability of dropout is at least 0 and below 1; got {wrong}")
+        return dropout
+
     @field_validator("switching")
     @classmethod
     def _are_dwell_times(cls, given: tuple[float, float] | None) -> tuple[float, float] | None:
@@ -129,6 +142,7 @@ class SparsityConfig(Section):
             )
         if self.initial > 0.0 and self.begin > 0.0:
             raise ValueError("`initial` drops blocks from the first steps on, so `begin` must be 0 with it")
+        self._require_dropout(levels)
         self._require_freezing(levels)
         self._require_switching(levels)
         return self
@@ -172,6 +186,15 @@ class SparsityConfig(Section):
                 return WeightChange()
             case norm:
                 return Magnitude(norm)
+
+    def _require_dropout(self, levels: Levels) -> None:
+        """Raises ValueError for a dropout of what is no sparse level."""
+        unknown = [level for level in self.dropout if level not in levels.sparse]
+        if unknown:
+            raise ValueError(
+                f"`{unknown[0]}` is none of the sparse levels, {', '.join(levels.sparse)}, and only they "
+                "have a dropout of their own; the full model's is `dropout` of the recipe"
+            )
 
     def _require_freezing(self, levels: Levels) -> None:
         """Raises ValueError for masks or weights that cannot freeze when they are told to."""
